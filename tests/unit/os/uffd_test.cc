@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "os/uffd.h"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <thread>
+
+#include "base/clock.h"
+#include "os/probe_uffd.h"
+
+namespace heca::os {
+namespace {
+
+TEST(ProbeUffd, ThisKernelSufficesOrSaysWhatItIs) {
+  const auto abilities = ProbeUffd();
+  ASSERT_TRUE(abilities.ok()) << abilities.status().ToString();
+  EXPECT_EQ(abilities->sufficient, (abilities->features & RequiredUffdFeatures()) == RequiredUffdFeatures());
+  EXPECT_EQ(abilities->negotiated & ~abilities->features, 0U);
+}
+
+class UffdTest : public testing::Test {
+ protected:
+  static constexpr std::size_t kSize = 8 * 4096;
+  void SetUp() override {
+    file_.reset(::memfd_create("ram", MFD_CLOEXEC));
+    ASSERT_EQ(::ftruncate(file_.get(), kSize), 0);
+    memory_ = ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_SHARED, file_.get(), 0);
+    ASSERT_NE(memory_, MAP_FAILED);
+    auto uffd = Uffd::OpenForSelf();
+    ASSERT_TRUE(uffd.ok()) << uffd.status().ToString();
+    uffd_.emplace(std::move(uffd).value());
+  }
+  void TearDown() override {
+    uffd_.reset();
+    ::munmap(memory_, kSize);
+  }
+  TargetAddress Page(std::size_t page) { return TargetAddress(reinterpret_cast<std::uintptr_t>(memory_) + page * 4096); }
+  UffdEvent NextEvent() {
+    std::array<UffdEvent, 1> events;
+    const Deadline deadline = Deadline::After(std::chrono::seconds(5));
+    while (!deadline.Passed()) {
+      const auto got = uffd_->Read(events);
+      if (got.ok() && *got == 1) return events[0];
+    }
+    return {};
+  }
+  volatile char* Byte(std::size_t page) { return static_cast<char*>(memory_) + page * 4096; }
+
+  unique_fd file_;
+  void* memory_ = nullptr;
+  std::optional<Uffd> uffd_;
+};
+
+TEST_F(UffdTest, TheSecondHandshakeIsATakeOver) {
+  const auto abilities = ProbeUffd();
+  ASSERT_TRUE(abilities.ok());
+  auto first = uffd_->Handshake(abilities->negotiated);
+  ASSERT_TRUE(first.ok());
+  EXPECT_EQ(*first, UffdHandshake::kFresh);
+  auto second = uffd_->Handshake(abilities->negotiated);
+  ASSERT_TRUE(second.ok());
+  EXPECT_EQ(*second, UffdHandshake::kTakenOver);
+}
+
+TEST_F(UffdTest, MissingWriteProtectMinorAndRemove) {
+  const auto abilities = ProbeUffd();
+  ASSERT_TRUE(abilities.ok() && abilities->sufficient);
+  ASSERT_TRUE(uffd_->Handshake(abilities->negotiated).ok());
+  ASSERT_TRUE(uffd_->Register(Page(0), Bytes(kSize)).ok());
+  EXPECT_TRUE(uffd_->Register(Page(0), Bytes(kSize)).ok()) << "repeating is harmless";
+  std::array<std::byte, 4096> bytes{};
+  bytes[0] = std::byte{42};
+
+  char seen = 0;
+  std::thread guest([&] { seen = *Byte(1); });
+  UffdEvent event = NextEvent();
+  EXPECT_EQ(event.kind, UffdEventKind::kMissing);
+  EXPECT_FALSE(event.write);
+  EXPECT_EQ(event.address.value() & ~std::uint64_t{4095}, Page(1).value());
+  EXPECT_EQ(uffd_->Copy(Page(1), bytes.data(), kBasePage, Arm::kYes).error, 0);
+  guest.join();
+  EXPECT_EQ(seen, 42);
+  EXPECT_EQ(uffd_->Copy(Page(1), bytes.data(), kBasePage, Arm::kNo).error, EEXIST);
+
+  guest = std::thread([&] { *Byte(1) = 43; });
+  event = NextEvent();
+  EXPECT_EQ(event.kind, UffdEventKind::kWriteProtect);
+  EXPECT_TRUE(event.write);
+  EXPECT_EQ(uffd_->WriteProtect(Page(1), kBasePage, Arm::kNo).error, 0);
+  guest.join();
+
+  ASSERT_EQ(::pwrite(file_.get(), "x", 1, 2 * 4096), 1);
+  guest = std::thread([&] { seen = *Byte(2); });
+  event = NextEvent();
+  EXPECT_EQ(event.kind, UffdEventKind::kMinor);
+  EXPECT_EQ(uffd_->Continue(Page(2), kBasePage, Arm::kNo).error, 0);
+  guest.join();
+  EXPECT_EQ(seen, 'x');
+  EXPECT_EQ(uffd_->Continue(Page(3), kBasePage, Arm::kNo).error, EFAULT) << "not in the file";
+
+  guest = std::thread([&] { ::madvise(static_cast<char*>(memory_) + 4096, 4096, MADV_REMOVE); });
+  event = NextEvent();
+  EXPECT_EQ(event.kind, UffdEventKind::kRemove);
+  EXPECT_EQ(event.end - event.address, 4096U);
+  guest.join();
+  EXPECT_TRUE(uffd_->Unregister(Page(0), Bytes(kSize)).ok());
+}
+
+}  // namespace
+}  // namespace heca::os
