@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Which slots of the store are free. Two bits a slot:
+//
+//   free --Allocate--> used --Condemn--> condemned --TakeCondemned--> releasing --Released--> free
+//
+// A slot is handed out again only after the store has confirmed its release, because a slot that is written is never
+// overwritten. The store's owner keeps no list of its own on disk: after a restart the slots in use are those that the
+// page table names; all others up to the highest ever handed out are condemned first (a write-back of the dead daemon
+// may have reached any of them).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "heca/status.h"
+#include "heca/types.h"
+
+namespace heca::region {
+
+/// Owner loop only. No call but the constructor and Grow allocates.
+class SlotAllocator {
+ public:
+  explicit SlotAllocator(std::uint32_t slot_count);
+
+  /// The lease has more slots now. Never shrinks.
+  void Grow(std::uint32_t slot_count);
+  /// Fills `out` with free slots, neighbours as far as possible; returns how many there were.
+  [[nodiscard]] std::size_t Allocate(std::span<Slot> out);
+  /// A slot that nobody will read again.
+  void Condemn(Slot slot);
+  /// A slot that was allocated and never written.
+  void Return(Slot slot);
+  /// Moves up to out.size() condemned slots to `releasing`.
+  [[nodiscard]] std::size_t TakeCondemned(std::span<Slot> out);
+  void Released(std::span<const Slot> slots);
+  /// The release did not happen: condemned again.
+  void ReleaseFailed(std::span<const Slot> slots);
+
+  /// Recovery, on a fresh allocator: slots 1..mark may be written at the store.
+  void CondemnUpTo(Slot mark);
+  /// Recovery: `slot` is in use by a page. kDataLoss if it is used twice or out of range.
+  Status MarkUsed(Slot slot);
+
+  [[nodiscard]] std::uint32_t slot_count() const { return slot_count_; }
+  [[nodiscard]] std::uint32_t free() const { return free_; }
+  [[nodiscard]] std::uint32_t used() const { return used_; }
+  /// Condemned and not yet taken for release.
+  [[nodiscard]] std::uint32_t condemned() const { return condemned_; }
+  [[nodiscard]] std::uint32_t releasing() const { return slot_count_ - free_ - used_ - condemned_; }
+
+ private:
+  enum class Use : std::uint8_t { kFree = 0, kUsed = 1, kCondemned = 2, kReleasing = 3 };
+  [[nodiscard]] Use UseOf(std::uint32_t index) const;
+  void SetUse(std::uint32_t index, Use use);
+  std::uint32_t& CountOf(Use use);
+  template <class Take>
+  std::size_t Sweep(Use wanted, std::uint32_t& cursor, std::size_t room, Take take);
+
+  std::vector<std::uint64_t> low_;   // bit 0 of Use, one bit a slot
+  std::vector<std::uint64_t> high_;  // bit 1
+  std::uint32_t slot_count_ = 0;
+  std::uint32_t free_ = 0;
+  std::uint32_t used_ = 0;
+  std::uint32_t condemned_ = 0;
+  std::uint32_t releasing_ = 0;
+  std::uint32_t allocate_cursor_ = 0;  // word index
+  std::uint32_t release_cursor_ = 0;
+};
+
+}  // namespace heca::region

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "region/page_table.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace heca::region {
+namespace {
+
+constexpr std::uint64_t kBase = 0x7f00'0000'0000;
+
+/// Blocks as a VM has them: below and above 4 GiB.
+RegionMap MakeMap(std::vector<std::uint64_t> sizes, std::uint64_t base = kBase) {
+  std::vector<BlockSpec> specs;
+  for (const std::uint64_t pages : sizes) {
+    specs.push_back({os::TargetAddress(base), Bytes(pages * 4096), unique_fd(::memfd_create("ram", MFD_CLOEXEC)),
+                     os::FileOffset(0)});
+    base += (pages + 1000) * 4096;
+  }
+  auto map = RegionMap::Create(std::move(specs));
+  EXPECT_TRUE(map.ok());
+  return std::move(map).value();
+}
+
+class PageTableTest : public testing::Test {
+ protected:
+  ~PageTableTest() override { ::unlink(path_.c_str()); }
+  const std::string path_ = "/dev/shm/heca-table-test-" + std::to_string(::getpid());
+};
+
+TEST(RegionMap, CountsThroughItsBlocks) {
+  const RegionMap map = MakeMap({10, 20});
+  EXPECT_EQ(map.pages(), PageCount(30));
+  EXPECT_EQ(map.PageAt(os::TargetAddress(kBase + 4096 * 9 + 5)), PageIndex(9));
+  EXPECT_EQ(map.PageAt(os::TargetAddress(kBase + 4096 * 10)), std::nullopt);
+  const os::TargetAddress second(kBase + 1010 * 4096);
+  EXPECT_EQ(map.PageAt(second), PageIndex(10));
+  EXPECT_EQ(map.AddressOf(PageIndex(12)), second + 2 * 4096);
+  EXPECT_EQ(map.OffsetOf(PageIndex(12)), os::FileOffset(2 * 4096));
+  EXPECT_EQ(map.Clip({PageIndex(8), 5}).pages, 2U);
+  EXPECT_EQ(map.PageAt(os::TargetAddress(1)), std::nullopt);
+}
+
+TEST(RegionMap, RefusesWhatIsNotPages) {
+  std::vector<BlockSpec> specs;
+  specs.push_back({os::TargetAddress(kBase), Bytes(4097), unique_fd(::memfd_create("ram", MFD_CLOEXEC)),
+                   os::FileOffset(0)});
+  EXPECT_EQ(RegionMap::Create(std::move(specs)).status().code(), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(RegionMap::Create({}).status().code(), ErrorCode::kInvalidArgument);
+}
+
+TEST_F(PageTableTest, IsReadBackWithItsCounts) {
+  const RegionMap map = MakeMap({100'000, 7});
+  {
+    auto table = PageTable::Create(path_, map, "lease 1");
+    ASSERT_TRUE(table.ok()) << table.status().ToString();
+    PageEntry entry;
+    entry.state = PageState::kHere;
+    entry.clean = true;
+    for (const std::uint64_t page : {0U, 777U, 100'006U}) table->Move(PageIndex(page), entry);
+    entry = PageEntry{PageState::kDropping, 1, false, 9, 5, Slot(66)};
+    table->Move(PageIndex(777), entry);
+    table->RaiseSlotMark(Slot(66));
+    table->RaiseSlotMark(Slot(6));
+  }
+  auto table = PageTable::Open(path_, map, "lease 1");
+  ASSERT_TRUE(table.ok()) << table.status().ToString();
+  EXPECT_EQ(table->slot_mark(), Slot(66));
+  const PageCounts counts = table->Counts();
+  EXPECT_EQ(counts.Of(PageState::kZero), 100'004U);
+  EXPECT_EQ(counts.Of(PageState::kHere), 2U);
+  EXPECT_EQ(counts.Of(PageState::kDropping), 1U);
+  EXPECT_EQ(counts.clean, 2U);
+  EXPECT_EQ(counts.Resident(), 3U);
+  EXPECT_EQ(table->Get(PageIndex(777)), (PageEntry{PageState::kDropping, 1, false, 9, 5, Slot(66)}));
+  EXPECT_TRUE(table->TouchedAround(PageIndex(700)));
+  EXPECT_FALSE(table->TouchedAround(PageIndex(50'000)));
+}
+
+TEST_F(PageTableTest, RefusesATableThatDoesNotFit) {
+  const RegionMap map = MakeMap({50});
+  { ASSERT_TRUE(PageTable::Create(path_, map, "lease 1").ok()); }
+  EXPECT_EQ(PageTable::Create(path_, map, "lease 1").status().code(), ErrorCode::kAlreadyExists);
+  EXPECT_EQ(PageTable::Open(path_, map, "lease 2").status().code(), ErrorCode::kFailedPrecondition);
+  EXPECT_EQ(PageTable::Open(path_, MakeMap({51}), "lease 1").status().code(), ErrorCode::kFailedPrecondition);
+  EXPECT_EQ(PageTable::Open(path_, MakeMap({50}, kBase + 4096), "lease 1").status().code(),
+            ErrorCode::kFailedPrecondition);
+  EXPECT_EQ(PageTable::Open(path_, MakeMap({20, 30}), "lease 1").status().code(), ErrorCode::kFailedPrecondition);
+  EXPECT_EQ(PageTable::Open(path_ + "x", map, "lease 1").status().code(), ErrorCode::kNotFound);
+  const unique_fd file(::open(path_.c_str(), O_RDWR | O_CLOEXEC));
+  const std::uint64_t garbage = 0xF;  // a state that does not exist
+  ASSERT_EQ(::pwrite(file.get(), &garbage, 8, 4096 + 8 * 3), 8);
+  EXPECT_EQ(PageTable::Open(path_, map, "lease 1").status().code(), ErrorCode::kDataLoss);
+  const std::uint64_t nothing = 0;
+  ASSERT_EQ(::pwrite(file.get(), &nothing, 8, 0), 8);
+  EXPECT_EQ(PageTable::Open(path_, map, "lease 1").status().code(), ErrorCode::kFailedPrecondition);
+}
+
+TEST_F(PageTableTest, BelongsToOneDaemon) {
+  const RegionMap map = MakeMap({50});
+  auto first = PageTable::Create(path_, map, "lease 1");
+  ASSERT_TRUE(first.ok());
+  EXPECT_EQ(PageTable::Open(path_, map, "lease 1").status().code(), ErrorCode::kBusy);
+}
+
+TEST_F(PageTableTest, StaysSparse) {
+  const RegionMap map = MakeMap({std::uint64_t{64} << 20});  // 256 GiB
+  auto table = PageTable::Create(path_, map, "lease 1");
+  ASSERT_TRUE(table.ok());
+  PageEntry entry;
+  entry.state = PageState::kHere;
+  table->Move(PageIndex(std::uint64_t{60} << 20), entry);
+  struct stat info{};
+  ASSERT_EQ(::stat(path_.c_str(), &info), 0);
+  EXPECT_LT(info.st_blocks * 512, 64 << 10);
+}
+
+TEST_F(PageTableTest, AnIllegalMoveEndsTheProcess) {
+  const RegionMap map = MakeMap({50});
+  auto table = PageTable::Create(path_, map, "lease 1");
+  ASSERT_TRUE(table.ok());
+  PageEntry entry;
+  entry.state = PageState::kAway;
+  EXPECT_DEATH(table->Move(PageIndex(1), entry), "IsLegalMove");
+}
+
+}  // namespace
+}  // namespace heca::region

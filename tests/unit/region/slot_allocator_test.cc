@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "region/slot_allocator.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <set>
+
+namespace heca::region {
+namespace {
+
+TEST(SlotAllocator, HandsOutNeighboursAndEachOnce) {
+  SlotAllocator slots(200);
+  std::array<Slot, 64> run;
+  ASSERT_EQ(slots.Allocate(run), 64U);
+  for (std::size_t i = 0; i < run.size(); ++i) EXPECT_EQ(run[i], Slot(static_cast<std::uint32_t>(i + 1)));
+  std::set<std::uint32_t> all;
+  for (const Slot slot : run) all.insert(slot.value());
+  while (const std::size_t got = slots.Allocate(run)) {
+    for (std::size_t i = 0; i < got; ++i) EXPECT_TRUE(all.insert(run[i].value()).second) << run[i].value();
+  }
+  EXPECT_EQ(all.size(), 200U);
+  EXPECT_EQ(*all.rbegin(), 200U);
+  EXPECT_EQ(slots.free(), 0U);
+}
+
+TEST(SlotAllocator, ASlotIsFreeOnlyAfterItsReleaseIsConfirmed) {
+  SlotAllocator slots(1);
+  std::array<Slot, 1> one;
+  ASSERT_EQ(slots.Allocate(one), 1U);
+  slots.Condemn(one[0]);
+  EXPECT_EQ(slots.Allocate(one), 0U);
+  std::array<Slot, 4> taken;
+  ASSERT_EQ(slots.TakeCondemned(taken), 1U);
+  EXPECT_EQ(slots.releasing(), 1U);
+  EXPECT_EQ(slots.Allocate(one), 0U);
+  slots.Released({taken.data(), 1});
+  EXPECT_EQ(slots.Allocate(one), 1U);
+}
+
+TEST(SlotAllocator, AFailedReleaseIsRepeated) {
+  SlotAllocator slots(8);
+  std::array<Slot, 2> two;
+  ASSERT_EQ(slots.Allocate(two), 2U);
+  slots.Condemn(two[0]);
+  std::array<Slot, 4> taken;
+  ASSERT_EQ(slots.TakeCondemned(taken), 1U);
+  slots.ReleaseFailed({taken.data(), 1});
+  EXPECT_EQ(slots.condemned(), 1U);
+  EXPECT_EQ(slots.TakeCondemned(taken), 1U);
+  EXPECT_EQ(taken[0], two[0]);
+}
+
+TEST(SlotAllocator, RecoveryCondemnsWhatNoPageNames) {
+  SlotAllocator slots(100);
+  slots.CondemnUpTo(Slot(10));
+  ASSERT_TRUE(slots.MarkUsed(Slot(4)).ok());
+  EXPECT_EQ(slots.condemned(), 9U);
+  EXPECT_EQ(slots.used(), 1U);
+  EXPECT_EQ(slots.free(), 90U);
+  EXPECT_EQ(slots.MarkUsed(Slot(4)).code(), ErrorCode::kDataLoss);
+  EXPECT_EQ(slots.MarkUsed(Slot(101)).code(), ErrorCode::kDataLoss);
+  EXPECT_EQ(slots.MarkUsed(kNoSlot).code(), ErrorCode::kDataLoss);
+}
+
+TEST(SlotAllocator, Grows) {
+  SlotAllocator slots(3);
+  std::array<Slot, 80> run;
+  ASSERT_EQ(slots.Allocate(run), 3U);
+  slots.Grow(70);
+  EXPECT_EQ(slots.Allocate(run), 67U);
+  slots.Grow(10);
+  EXPECT_EQ(slots.slot_count(), 70U);
+}
+
+}  // namespace
+}  // namespace heca::region
