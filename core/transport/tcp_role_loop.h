@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// One thread that serves all admitted connections of one role.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "transport/epoll_set.h"
+#include "transport/tcp_connection.h"
+
+namespace heca::transport {
+
+/// Thread-safe. The destructor ends the thread and cuts its connections.
+class TcpRoleLoop {
+ public:
+  static Result<std::unique_ptr<TcpRoleLoop>> Create(Role role, Millis stall_timeout);
+  ~TcpRoleLoop();
+
+  /// Serves a connection that was admitted and has its answer.
+  void Adopt(unique_fd fd, const Hello& hello, std::shared_ptr<SlotMemory> memory);
+  [[nodiscard]] std::size_t Count() const;
+  void AppendInfo(std::vector<ConnectionInfo>& infos) const;
+
+ private:
+  struct Served {
+    Served(unique_fd fd, const Hello& hello, std::shared_ptr<SlotMemory> memory, std::span<std::byte> scratch)
+        : connection(std::move(fd), hello, std::move(memory), scratch) {}
+    TcpConnection connection;
+    bool blocked = false;     ///< counted in blocked_
+    bool unfinished = false;  ///< counted in unfinished_
+  };
+
+  TcpRoleLoop(Role role, Millis stall_timeout, EpollSet epoll);
+  void Run();
+  void TakeArrivals();
+  void Serve(Served& served, std::uint32_t events);
+  void ServeUnfinished();
+  void Recount(Served& served, bool blocked, bool unfinished);
+  void CutStalled();
+  void CutDisowned();
+  void Drop(Served& served, const Status& why);
+
+  const Role role_;
+  const Millis stall_timeout_;
+  /// Where refused payload goes; the kernel gives memory only when somebody writes to it.
+  const std::unique_ptr<std::byte[]> scratch_;
+  EpollSet epoll_;
+  std::atomic<bool> stop_{false};
+  std::atomic<bool> arrived_{false};
+  std::size_t blocked_ = 0;     ///< connections that wait for their peer; the loop's own
+  std::size_t unfinished_ = 0;  ///< connections that have work without an edge to come; the loop's own
+  mutable std::mutex mutex_;  ///< taken by the loop only where connections come and go
+  std::vector<std::unique_ptr<Served>> arrivals_;
+  std::vector<std::unique_ptr<Served>> served_;  ///< changed by the loop only, under the lock
+  std::thread thread_;
+};
+
+}  // namespace heca::transport

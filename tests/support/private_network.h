@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// A network of the test's own, whose only link can be cut: a network namespace with a loopback device.
+#pragma once
+
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/unique_fd.h"
+#include "heca/status.h"
+
+namespace heca::test_support {
+
+/// Sets the loopback device of the calling thread's network up or down. Down, packets vanish without a word.
+inline Status SetLoopbackLink(bool up) {
+  const unique_fd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd) return Status::FromErrno(errno, "socket");
+  ifreq request{};
+  std::strcpy(request.ifr_name, "lo");
+  request.ifr_flags = up ? IFF_UP | IFF_RUNNING : 0;
+  if (::ioctl(fd.get(), SIOCSIFFLAGS, &request) != 0) return Status::FromErrno(errno, "SIOCSIFFLAGS lo");
+  return {};
+}
+
+/// Moves the calling thread, and the threads that it starts from now on, into a new network with its link up. Needs
+/// root.
+inline Status EnterPrivateNetwork() {
+  if (::unshare(CLONE_NEWNET) != 0) return Status::FromErrno(errno, "unshare(CLONE_NEWNET)");
+  return SetLoopbackLink(true);
+}
+
+}  // namespace heca::test_support
