@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The words for this room's enumerations, as JSON output and metrics show them: stable, lower case.
+#include "control/node_types.h"
+#include "control/region_stats.h"
+#include "control/sponsor_api.h"
+
+namespace heca::control {
+
+std::string_view ToString(LeaseState state) {
+  switch (state) {
+    case LeaseState::kInvalid: return "invalid";
+    case LeaseState::kActive: return "active";
+    case LeaseState::kQuarantined: return "quarantined";
+  }
+  return "unknown";
+}
+
+std::string_view ToString(PageLoss value) {
+  switch (value) {
+    case PageLoss::kInvalid: return "invalid";
+    case PageLoss::kWait: return "wait";
+    case PageLoss::kPoison: return "poison";
+  }
+  return "unknown";
+}
+
+std::string_view ToString(RegionState value) {
+  switch (value) {
+    case RegionState::kInvalid: return "invalid";
+    case RegionState::kAttaching: return "attaching";
+    case RegionState::kActive: return "active";
+    case RegionState::kDetaching: return "detaching";
+    case RegionState::kRecovering: return "recovering";
+    case RegionState::kStalled: return "stalled";
+    case RegionState::kEnding: return "ending";
+  }
+  return "unknown";
+}
+
+std::string_view ToString(StoreState value) {
+  switch (value) {
+    case StoreState::kInvalid: return "invalid";
+    case StoreState::kGood: return "good";
+    case StoreState::kDisconnected: return "disconnected";
+    case StoreState::kLost: return "lost";
+  }
+  return "unknown";
+}
+
+std::string_view ToString(Verdict value) {
+  switch (value) {
+    case Verdict::kInvalid: return "invalid";
+    case Verdict::kOk: return "ok";
+    case Verdict::kWarn: return "warn";
+    case Verdict::kFail: return "fail";
+  }
+  return "unknown";
+}
+
+std::string_view ToString(PeerHealth value) {
+  switch (value) {
+    case PeerHealth::kInvalid: return "invalid";
+    case PeerHealth::kUnknown: return "not-asked-yet";
+    case PeerHealth::kAlive: return "alive";
+    case PeerHealth::kUnreachable: return "unreachable";
+    case PeerHealth::kRestarted: return "restarted";
+    case PeerHealth::kSelf: return "self";
+  }
+  return "unknown";
+}
+
+std::string_view ToString(Severity value) {
+  switch (value) {
+    case Severity::kInvalid: return "invalid";
+    case Severity::kInfo: return "info";
+    case Severity::kWarning: return "warning";
+    case Severity::kError: return "error";
+  }
+  return "unknown";
+}
+
+std::string_view ToString(EventKind value) {
+  switch (value) {
+    case EventKind::kInvalid: return "invalid";
+    case EventKind::kStarted: return "started";
+    case EventKind::kStopping: return "stopping";
+    case EventKind::kAttached: return "attached";
+    case EventKind::kAttachFailed: return "attach-failed";
+    case EventKind::kLimitChanged: return "limit-changed";
+    case EventKind::kDetached: return "detached";
+    case EventKind::kRegionEnded: return "region-ended";
+    case EventKind::kRecovered: return "recovered";
+    case EventKind::kSponsorDisconnected: return "sponsor-disconnected";
+    case EventKind::kSponsorReconnected: return "sponsor-reconnected";
+    case EventKind::kSponsorLost: return "sponsor-lost";
+    case EventKind::kPagesLost: return "pages-lost";
+    case EventKind::kVmStopped: return "vm-stopped";
+    case EventKind::kVmResumed: return "vm-resumed";
+    case EventKind::kOutOfMemory: return "out-of-memory";
+    case EventKind::kAlarm: return "alarm";
+    case EventKind::kLeaseGranted: return "lease-granted";
+    case EventKind::kLeaseFreed: return "lease-freed";
+    case EventKind::kLeaseQuarantined: return "lease-quarantined";
+    case EventKind::kLeaseRevived: return "lease-revived";
+    case EventKind::kPeerUp: return "peer-up";
+    case EventKind::kPeerDown: return "peer-down";
+    case EventKind::kPeerRebooted: return "peer-rebooted";
+  }
+  return "unknown";
+}
+
+std::string_view ToString(FaultSource source) {
+  switch (source) {
+    case FaultSource::kInvalid: return "invalid";
+    case FaultSource::kSponsor: return "sponsor";
+    case FaultSource::kWriteBackBuffer: return "write-back-buffer";
+    case FaultSource::kZero: return "zero";
+    case FaultSource::kMinor: return "minor";
+    case FaultSource::kWriteProtect: return "write-protect";
+  }
+  return "unknown";
+}
+
+}  // namespace heca::control

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What the operator asks of the hecad on this host. The node room implements it; NodeClient (control/node_client.h)
+// implements it over gRPC on the unix socket; hecactl and the Python binding see only this.
+#pragma once
+
+#include <vector>
+
+#include "control/node_types.h"
+#include "control/region_stats.h"
+#include "control/sponsor_api.h"
+#include "heca/status.h"
+#include "heca/types.h"
+
+namespace heca::control {
+
+/// Hears how far a long operation is, on the thread that called the operation.
+class ProgressSink {
+ public:
+  virtual ~ProgressSink() = default;
+  virtual void OnProgress(const Progress& progress) = 0;
+  /// True once nobody waits for the operation any more. The operation asks at least five times a second. An attach
+  /// then either completes or is rolled back; a limit or a detach stops where it is, in a state that a repeat of the
+  /// call carries on from. They return kAborted.
+  [[nodiscard]] virtual bool Cancelled() const = 0;
+};
+
+/// Receives events in order, on the thread that called Events.
+class EventSink {
+ public:
+  virtual ~EventSink() = default;
+  /// False: no more, please.
+  virtual bool OnEvent(const Event& event) = 0;
+  /// Asked at least five times a second while nothing happens.
+  [[nodiscard]] virtual bool Cancelled() const = 0;
+};
+
+/// Thread-safe. Calls block; none may be made on a fault loop.
+class NodeApi {
+ public:
+  virtual ~NodeApi() = default;
+
+  /// Takes the memory of a running VM or process under governance. Refused up front, with the guest untouched, when
+  /// it cannot be governed (the text names what is in the way) or backed. Returns when the region is active and
+  /// resident bytes are at or below the limit.
+  [[nodiscard]] virtual Result<RegionInfo> Attach(const AttachSpec& spec, ProgressSink& progress) = 0;
+  /// Changes the resident limit; returns when the region obeys it. Larger than the region: no limit.
+  [[nodiscard]] virtual Result<RegionInfo> Limit(const RegionId& region, Bytes limit, ProgressSink& progress) = 0;
+  /// Brings every page home and lets go. The VM runs all the time.
+  [[nodiscard]] virtual Status Detach(const RegionId& region, ProgressSink& progress) = 0;
+
+  [[nodiscard]] virtual Result<std::vector<RegionInfo>> Regions() = 0;
+  [[nodiscard]] virtual Result<RegionInfo> Region(const RegionId& region) = 0;
+  /// Of one region, or of all when `region` is empty.
+  [[nodiscard]] virtual Result<std::vector<RegionStats>> Stats(const RegionId& region) = 0;
+
+  [[nodiscard]] virtual Result<NodeInfo> About() = 0;
+  /// This node first, then its peers.
+  [[nodiscard]] virtual Result<std::vector<PeerInfo>> Nodes() = 0;
+  [[nodiscard]] virtual Result<std::vector<DoctorCheck>> Doctor() = 0;
+  /// Ok when all were delivered, or when the sink wanted no more. Only the newest some thousand events are kept: a gap
+  /// in the sequence shows what is gone. `since` beyond the last event (of a former run of hecad) counts as 0.
+  [[nodiscard]] virtual Status Events(const EventQuery& query, EventSink& sink) = 0;
+
+  /// Leases that this node lent to others.
+  [[nodiscard]] virtual Result<std::vector<LeaseInfo>> Leases() = 0;
+  /// Ends a quarantined lease; an active one only with `force`. What its owner stored is gone for good.
+  [[nodiscard]] virtual Status FreeLease(LeaseId lease, bool force) = 0;
+};
+
+}  // namespace heca::control

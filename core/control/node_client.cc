@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "control/node_client.h"
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+#include "control/convert_node.h"
+#include "control/credentials.h"
+#include "control/grpc_channel.h"
+#include "control/status_map.h"
+#include "control/stream_reader.h"
+#include "heca/v1/node.grpc.pb.h"
+
+namespace heca::control {
+namespace {
+
+using Stub = v1::NodeService::Stub;
+
+template <class Value, class Messages>
+std::vector<Value> ListFrom(const Messages& messages) {
+  std::vector<Value> values;
+  values.reserve(static_cast<std::size_t>(messages.size()));
+  for (const auto& message : messages) values.push_back(FromMessage(message));
+  return values;
+}
+
+}  // namespace
+
+class NodeClient::Impl {
+ public:
+  explicit Impl(const NodeClientOptions& options)
+      : call_timeout_(options.call_timeout),
+        silence_timeout_(options.silence_timeout),
+        peer_("hecad at " + options.socket_path),
+        stub_(v1::NodeService::NewStub(OpenChannel("unix:" + options.socket_path, CredentialsOfLocalClient()))) {}
+
+  template <class Request, class Reply>
+  Status Send(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Reply*), const Request& request,
+              Reply& reply) {
+    grpc::ClientContext context;
+    SetTimeout(context, call_timeout_);
+    return Explain(((*stub_).*method)(&context, request, &reply));
+  }
+
+  /// Attach, Limit and Detach: progress goes to the sink, the rest of each message to `on_reply`.
+  template <class Reply, class Start, class OnReply>
+  Status Long(ProgressSink& progress, const Start& start, const OnReply& on_reply) {
+    grpc::ClientContext context;
+    const StreamOutcome outcome = ReadStream<Reply>(
+        context, silence_timeout_,
+        [&](grpc::CompletionQueue* queue, void* tag) { return start(*stub_, &context, queue, tag); },
+        [&](const Reply& reply) {
+          if (!reply.progress().phase().empty()) progress.OnProgress(FromMessage(reply.progress()));
+          on_reply(reply);
+          return true;
+        },
+        [&] { return progress.Cancelled(); });
+    switch (outcome.end) {
+      case StreamEnd::kCancelled:
+        return Status(ErrorCode::kAborted, "cancelled; hecad stops the operation or undoes it");
+      case StreamEnd::kSilence:
+        return Status(ErrorCode::kDeadlineExceeded,
+                      peer_ + " has said nothing for " + std::to_string(silence_timeout_.count()) +
+                          " ms: is it stopped? (hecactl status)",
+                      ErrorScope::kConnection);
+      default: return Explain(outcome.status);
+    }
+  }
+
+  /// Long() for operations that end with a region.
+  template <class Reply, class Start>
+  Result<RegionInfo> LongWithRegion(ProgressSink& progress, const Start& start) {
+    std::optional<RegionInfo> region;
+    HECA_RETURN_IF_ERROR(Long<Reply>(progress, start, [&](const Reply& reply) {
+      if (reply.has_region()) region = FromMessage(reply.region());
+    }));
+    if (region.has_value()) return *std::move(region);
+    return Status(ErrorCode::kInternal, peer_ + " ended the operation without a result", ErrorScope::kConnection);
+  }
+
+  Status Events(const EventQuery& query, EventSink& sink) {
+    v1::EventsRequest request;
+    request.set_since(query.since);
+    request.set_follow(query.follow);
+    grpc::ClientContext context;
+    const StreamOutcome outcome = ReadStream<v1::Event>(
+        context, query.follow ? Millis::zero() : call_timeout_,
+        [&](grpc::CompletionQueue* queue, void* tag) { return stub_->AsyncEvents(&context, request, queue, tag); },
+        [&](const v1::Event& event) { return sink.OnEvent(FromMessage(event)); },
+        [&] { return sink.Cancelled(); });
+    if (outcome.end == StreamEnd::kCancelled) return Status();
+    if (outcome.end == StreamEnd::kSilence) {
+      return Status(ErrorCode::kDeadlineExceeded, peer_ + " did not answer in time", ErrorScope::kConnection);
+    }
+    return Explain(outcome.status);
+  }
+
+ private:
+  [[nodiscard]] Status Explain(const grpc::Status& status) const {
+    Status made = FromGrpc(status, peer_);
+    if (made.code() != ErrorCode::kUnavailable || made.scope() != ErrorScope::kConnection) return made;
+    return Status(ErrorCode::kUnavailable,
+                  std::string(made.message()) + ": is hecad running (systemctl status hecad), and may this user use "
+                                                "its socket?",
+                  ErrorScope::kConnection);
+  }
+
+  const Millis call_timeout_;
+  const Millis silence_timeout_;
+  const std::string peer_;
+  const std::unique_ptr<Stub> stub_;
+};
+
+Result<std::unique_ptr<NodeClient>> NodeClient::Create(const NodeClientOptions& options) {
+  if (options.socket_path.empty()) return Status(ErrorCode::kInvalidArgument, "the path of hecad's socket is empty");
+  return std::unique_ptr<NodeClient>(new NodeClient(std::make_unique<Impl>(options)));
+}
+
+NodeClient::NodeClient(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+NodeClient::~NodeClient() = default;
+
+Result<RegionInfo> NodeClient::Attach(const AttachSpec& spec, ProgressSink& progress) {
+  HECA_RETURN_IF_ERROR(CheckSpec(spec));
+  v1::AttachRequest request;
+  ToMessage(spec, request);
+  return impl_->LongWithRegion<v1::AttachReply>(progress, [&](Stub& stub, auto* context, auto* queue, void* tag) {
+    return stub.AsyncAttach(context, request, queue, tag);
+  });
+}
+
+Result<RegionInfo> NodeClient::Limit(const RegionId& region, Bytes limit, ProgressSink& progress) {
+  v1::LimitRequest request;
+  request.set_region(Utf8(region));
+  request.set_limit_bytes(limit.value());
+  return impl_->LongWithRegion<v1::LimitReply>(progress, [&](Stub& stub, auto* context, auto* queue, void* tag) {
+    return stub.AsyncLimit(context, request, queue, tag);
+  });
+}
+
+Status NodeClient::Detach(const RegionId& region, ProgressSink& progress) {
+  v1::DetachRequest request;
+  request.set_region(Utf8(region));
+  return impl_->Long<v1::DetachReply>(
+      progress,
+      [&](Stub& stub, auto* context, auto* queue, void* tag) {
+        return stub.AsyncDetach(context, request, queue, tag);
+      },
+      [](const v1::DetachReply&) {});
+}
+
+Result<std::vector<RegionInfo>> NodeClient::Regions() {
+  v1::ListRegionsReply reply;
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::ListRegions, v1::ListRegionsRequest(), reply));
+  return ListFrom<RegionInfo>(reply.regions());
+}
+
+Result<RegionInfo> NodeClient::Region(const RegionId& region) {
+  v1::GetRegionRequest request;
+  request.set_region(Utf8(region));
+  v1::RegionInfo reply;
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::GetRegion, request, reply));
+  return FromMessage(reply);
+}
+
+Result<std::vector<RegionStats>> NodeClient::Stats(const RegionId& region) {
+  v1::GetStatsRequest request;
+  request.set_region(Utf8(region));
+  v1::GetStatsReply reply;
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::GetStats, request, reply));
+  return ListFrom<RegionStats>(reply.stats());
+}
+
+Result<NodeInfo> NodeClient::About() {
+  v1::NodeInfo reply;
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::About, v1::AboutRequest(), reply));
+  return FromMessage(reply);
+}
+
+Result<std::vector<PeerInfo>> NodeClient::Nodes() {
+  v1::ListNodesReply reply;
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::ListNodes, v1::ListNodesRequest(), reply));
+  return ListFrom<PeerInfo>(reply.nodes());
+}
+
+Result<std::vector<DoctorCheck>> NodeClient::Doctor() {
+  v1::DoctorReply reply;
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::Doctor, v1::DoctorRequest(), reply));
+  return ListFrom<DoctorCheck>(reply.checks());
+}
+
+Status NodeClient::Events(const EventQuery& query, EventSink& sink) { return impl_->Events(query, sink); }
+
+Result<std::vector<LeaseInfo>> NodeClient::Leases() {
+  v1::ListLeasesReply reply;
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::ListLeases, v1::ListLeasesRequest(), reply));
+  return ListFrom<LeaseInfo>(reply.leases());
+}
+
+Status NodeClient::FreeLease(LeaseId lease, bool force) {
+  v1::FreeLeaseRequest request;
+  request.set_lease(lease.value());
+  request.set_force(force);
+  v1::FreeLeaseReply reply;
+  return impl_->Send(&Stub::FreeLease, request, reply);
+}
+
+}  // namespace heca::control
