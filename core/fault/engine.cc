@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "fault/engine.h"
+
+#include <thread>
+#include <utility>
+
+#include "fault/fault_loop.h"
+
+namespace heca::fault {
+
+using region::PageState;
+
+RegionEngine::RegionEngine(std::unique_ptr<FaultLoop> loop, bool can_poison)
+    : loop_(std::move(loop)), can_poison_(can_poison) {}
+
+RegionEngine::~RegionEngine() = default;
+
+Result<std::unique_ptr<RegionEngine>> RegionEngine::Start(EngineParts parts, StartMode mode) {
+  if (!parts.config.abilities.sufficient) {
+    return Status(ErrorCode::kUnsupported, "this kernel's userfaultfd lacks MINOR, WP or REMOVE for shared memory: "
+                                           "Linux 6.1 or newer is needed", ErrorScope::kNode);
+  }
+  if (parts.store.PageSize() != parts.map.page_size()) {
+    return Status(ErrorCode::kFailedPrecondition, "the store's pages have another size than the region's",
+                  ErrorScope::kRegion);
+  }
+  HECA_ASSIGN_OR_RETURN(std::unique_ptr<PageReader> urgent, parts.store.OpenReader(Role::kUrgent));
+  HECA_ASSIGN_OR_RETURN(std::unique_ptr<PageReader> bulk, parts.store.OpenReader(Role::kBulk));
+  HECA_ASSIGN_OR_RETURN(std::unique_ptr<PageWriter> writer, parts.store.OpenWriter());
+  HECA_RETURN_IF_ERROR(parts.uffd.Handshake(parts.config.abilities.negotiated).status());
+  const bool can_poison = parts.config.abilities.poison;
+  auto loop = std::make_unique<FaultLoop>(
+      LoopParts{std::move(parts.uffd), std::move(parts.pidfd), std::move(parts.map), std::move(parts.table),
+                std::move(parts.policy), parts.store, parts.guard, parts.observer, parts.config},
+      std::move(urgent), std::move(bulk), std::move(writer));
+  HECA_RETURN_IF_ERROR(loop->Prepare(mode == StartMode::kTakeOver));
+  loop->Start();
+  return std::unique_ptr<RegionEngine>(new RegionEngine(std::move(loop), can_poison));
+}
+
+void RegionEngine::SetLimit(PageCount limit) { loop_->SetLimit(limit); }
+
+void RegionEngine::StoreGrew() { loop_->Request(kRequestGrow); }
+
+void RegionEngine::BringHome() {
+  home_asked_.store(true, std::memory_order_relaxed);
+  loop_->Request(kRequestHome);
+}
+
+HomeProgress RegionEngine::Home() const {
+  HomeProgress progress;
+  progress.asked = home_asked_.load(std::memory_order_relaxed);
+  progress.done = loop_->home();
+  const region::PageCounts counts = loop_->table().Counts();
+  progress.pages_away = counts.Of(PageState::kAway) + counts.Of(PageState::kComing) + counts.Of(PageState::kPrefetching);
+  progress.pages_lost = counts.Of(PageState::kLost) + counts.Of(PageState::kPoisoned);
+  progress.slots_released = progress.done && loop_->released_all() && loop_->slots_used() == 0;
+  return progress;
+}
+
+bool RegionEngine::WaitHome(Deadline deadline) const {
+  while (!Home().slots_released) {
+    if (deadline.Passed() || !loop_->running()) return false;
+    std::this_thread::sleep_for(Millis(1));
+  }
+  return true;
+}
+
+Status RegionEngine::Resolve(LostPages how) {
+  switch (how) {
+    case LostPages::kAskAgain:
+      loop_->Request(kRequestRetryLost);
+      return Status();
+    case LostPages::kPoison:
+      if (!can_poison_) {
+        return Status(ErrorCode::kUnsupported, "this kernel has no UFFDIO_POISON (Linux 6.6)", ErrorScope::kNode);
+      }
+      loop_->Request(kRequestPoisonLost);
+      return Status();
+    case LostPages::kZeroFill:
+      loop_->Request(kRequestZeroLost);
+      return Status();
+    case LostPages::kInvalid:
+      break;
+  }
+  return Status(ErrorCode::kInvalidArgument, "say what to do with lost pages");
+}
+
+void RegionEngine::Stop() { loop_->Stop(); }
+
+bool RegionEngine::running() const { return loop_->running(); }
+
+const region::PageTable& RegionEngine::table() const { return loop_->table(); }
+
+EngineStats RegionEngine::Stats() const {
+  const EngineCounters& counters = loop_->counters();
+  EngineStats stats;
+  stats.pages = loop_->table().Counts();
+  stats.limit = loop_->limit();
+  for (std::size_t i = 0; i < kAnswerSources; ++i) stats.latency[i] = counters.latency[i].Snapshot();
+  stats.prefetch_issued = counters.prefetch_issued.Value();
+  stats.prefetch_placed = counters.prefetch_placed.Value();
+  stats.prefetch_hits = counters.prefetch_hits.Value();
+  stats.stale_answers = counters.stale_answers.Value();
+  stats.evictions = counters.evictions.Value();
+  stats.clean_drops = counters.clean_drops.Value();
+  stats.zero_drops = counters.zero_drops.Value();
+  stats.cancels = counters.cancels.Value();
+  stats.io_waits = counters.io_waits.Value();
+  stats.no_memory = counters.no_memory.Value();
+  stats.stray_pages = counters.stray_pages.Value();
+  stats.kernel_errors = counters.kernel_errors.Value();
+  stats.again = counters.again.Value();
+  stats.deferred_faults = counters.deferred_faults.Value();
+  stats.pages_lost = counters.pages_lost.Value();
+  stats.bytes_written_back = counters.bytes_written_back.Value();
+  stats.bytes_fetched = counters.bytes_fetched.Value();
+  stats.discards = counters.discards.Value();
+  stats.slots_used = loop_->slots_used();
+  stats.slots_free = loop_->slots_free();
+  return stats;
+}
+
+}  // namespace heca::fault

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The engine of one region: serves its faults, keeps it under its limit, brings it home.
+//
+// Two threads: the fault loop (fault_loop.h), which decides everything, and the write-back thread (mover.h), which
+// moves bytes. The public face below is thread-safe; nothing in it waits for the loop except Stop and WaitHome.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "base/clock.h"
+#include "base/unique_fd.h"
+#include "fault/engine_config.h"
+#include "fault/engine_events.h"
+#include "fault/engine_stats.h"
+#include "fault/policy.h"
+#include "heca/io_guard.h"
+#include "heca/page_store.h"
+#include "os/uffd.h"
+#include "region/page_table.h"
+#include "region/region_map.h"
+
+namespace heca::fault {
+
+class FaultLoop;
+
+/// What an engine is made from. It owns the descriptors, the map, the table and the policy; the references must
+/// outlive it.
+struct EngineParts {
+  os::Uffd uffd;          ///< with or without its handshake
+  unique_fd pidfd;        ///< of the target: its death ends the engine
+  region::RegionMap map;
+  region::PageTable table;
+  std::unique_ptr<EvictionPolicy> policy;
+  PageStore& store;
+  IoGuard& guard;
+  EngineObserver& observer;
+  EngineConfig config;
+};
+
+enum class StartMode : std::uint8_t {
+  kInvalid = 0,
+  kFresh = 1,     ///< a new table: nothing is away
+  kTakeOver = 2,  ///< the table of a daemon that died or was stopped without detach
+};
+
+/// What to do with pages that no store has any more; always by name, never by itself.
+enum class LostPages : std::uint8_t {
+  kInvalid = 0,
+  kAskAgain = 1,  ///< the store may be back with its memory; threads that wait go on if it is
+  kPoison = 2,    ///< a touch raises a memory error (kills a QEMU under TCG); kUnsupported before Linux 6.6
+  kZeroFill = 3,  ///< the guest finds zeros
+};
+
+struct HomeProgress {
+  bool asked = false;
+  bool done = false;               ///< nothing is away and the memory is unregistered
+  std::uint64_t pages_away = 0;    ///< still to come
+  std::uint64_t pages_lost = 0;    ///< these keep it from ending: see LostPages
+  bool slots_released = false;     ///< the store has confirmed that nothing of this region is left there
+};
+
+class RegionEngine {
+ public:
+  /// Opens readers and writer (may block as PageStore says), makes the handshake, registers the memory, and on
+  /// take-over recovers the pages; on failure of a fresh start the target is left as it was. Then starts the threads.
+  static Result<std::unique_ptr<RegionEngine>> Start(EngineParts parts, StartMode mode);
+  /// As Stop.
+  ~RegionEngine();
+
+  /// Resident pages from now on; raised to kMinLimit. Returns at once: pages leave, or may stay, from now on.
+  void SetLimit(PageCount limit);
+  /// The store's lease has more slots.
+  void StoreGrew();
+  /// Detach: see HomeProgress. Cannot be taken back.
+  void BringHome();
+  [[nodiscard]] HomeProgress Home() const;
+  /// True when home (and all slots released); false when the deadline passed.
+  [[nodiscard]] bool WaitHome(Deadline deadline) const;
+  Status Resolve(LostPages how);
+  /// Ends the threads without detach: the journal says what is where, and a later engine takes over.
+  void Stop();
+
+  /// False after Stop or the target's death.
+  [[nodiscard]] bool running() const;
+  [[nodiscard]] EngineStats Stats() const;
+  [[nodiscard]] const region::PageTable& table() const;
+
+ private:
+  explicit RegionEngine(std::unique_ptr<FaultLoop> loop, bool can_poison);
+  std::unique_ptr<FaultLoop> loop_;
+  const bool can_poison_;
+  std::atomic<bool> home_asked_{false};
+};
+
+}  // namespace heca::fault

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "fault/fault_loop.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+
+namespace heca::fault {
+namespace {
+
+using region::PageEntry;
+using region::PageState;
+
+constexpr Millis kLookEvery{100};   // health of the store, counts for others
+constexpr Millis kRetryEvery{1};    // deferred faults, when nothing else wakes the loop
+
+short PollEvents(std::uint32_t epoll_events) { return static_cast<short>(epoll_events & (POLLIN | POLLOUT)); }
+
+PrefetchOptions PrefetchOptionsFor(const LoopParts& parts) {
+  PrefetchOptions options;
+  options.region_pages = parts.map.pages();
+  const bool huge = parts.map.page_size() != kBasePage;
+  options.max_window = huge ? 2 : parts.config.max_prefetch;
+  options.min_window = std::min<std::uint32_t>(huge ? 1 : 4, options.max_window);
+  return options;
+}
+
+PageCount AtLeastMinimum(PageCount limit) { return std::max(limit, PageCount(kMinLimit)); }
+
+}  // namespace
+
+FaultLoop::FaultLoop(LoopParts parts, std::unique_ptr<PageReader> urgent, std::unique_ptr<PageReader> bulk,
+                     std::unique_ptr<PageWriter> writer)
+    : parts_(std::move(parts)),
+      limit_(AtLeastMinimum(parts_.config.limit).value()),
+      slots_(parts_.store.SlotCount()),
+      placer_(parts_.uffd, parts_.map),
+      loop_{parts_.config,   EngineSizes(parts_.map.page_size()), parts_.map, parts_.table, slots_, placer_,
+            *parts_.policy, parts_.guard, parts_.observer, counters_, recent_, handler_},
+      pager_(loop_),
+      prefetcher_(PrefetchOptionsFor(parts_)),
+      fetcher_(loop_, pager_, sent_, std::move(urgent), std::move(bulk)),
+      handler_(loop_, parts_.uffd, pager_, fetcher_, prefetcher_),
+      exchange_(std::make_unique<JobExchange>()),
+      mover_(parts_.map, *exchange_, wake_, std::move(writer)),
+      evictor_(loop_, pager_, fetcher_, sent_, *exchange_, mover_),
+      homecoming_(loop_, parts_.uffd, pager_, fetcher_, evictor_) {
+  parts_.config.limit = limit();
+  parts_.policy->SetLimit(limit());
+  prefetcher_.SetLimit(limit());
+}
+
+FaultLoop::~FaultLoop() { Stop(); }
+
+Status FaultLoop::Prepare(bool take_over) {
+  const auto& blocks = parts_.map.blocks();
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    const Bytes size = parts_.map.BytesOf(blocks[i].pages.value());
+    Status status = parts_.uffd.Register(blocks[i].address, size);
+    if (status.ok()) continue;
+    while (!take_over && i-- > 0) {
+      // The target is left as it was found.
+      (void)parts_.uffd.Unregister(blocks[i].address, parts_.map.BytesOf(blocks[i].pages.value()));
+    }
+    return status;
+  }
+  if (!take_over) {
+    census_.emplace(loop_, pager_);
+    return Status();
+  }
+  HECA_RETURN_IF_ERROR(RecoverPages(loop_, pager_));
+  evictor_.AdoptPolicyBits();
+  return Status();
+}
+
+void FaultLoop::Start() {
+  running_.store(true, std::memory_order_release);
+  mover_.Start();
+  thread_ = std::thread([this] { Run(); });
+}
+
+void FaultLoop::Stop() {
+  Request(kRequestStop);
+  if (thread_.joinable()) thread_.join();
+  mover_.Stop();
+}
+
+void FaultLoop::Request(std::uint32_t requests) {
+  requests_.fetch_or(requests, std::memory_order_release);
+  wake_.Signal();
+}
+
+void FaultLoop::SetLimit(PageCount limit) {
+  limit_.store(AtLeastMinimum(limit).value(), std::memory_order_relaxed);
+  Request(kRequestLimit);
+}
+
+void FaultLoop::Run() {
+  ::pthread_setname_np(::pthread_self(), "heca-fault");
+  if (parts_.config.cpu >= 0) {
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    CPU_SET(static_cast<std::size_t>(parts_.config.cpu), &cpus);
+    ::pthread_setaffinity_np(::pthread_self(), sizeof(cpus), &cpus);
+  }
+  bool more = true;
+  while (!stopping_) {
+    const PollNeed urgent = fetcher_.UrgentNeed();
+    const PollNeed bulk = fetcher_.BulkNeed();
+    std::array<pollfd, 5> fds{{{parts_.uffd.fd(), POLLIN, 0},
+                               {wake_.fd(), POLLIN, 0},
+                               {urgent.fd, PollEvents(urgent.events), 0},
+                               {bulk.fd, PollEvents(bulk.events), 0},
+                               {parts_.pidfd.get(), POLLIN, 0}}};
+    (void)::poll(fds.data(), fds.size(), TimeoutMs(more));
+    if (fds[1].revents != 0) wake_.Clear();
+    if (fds[4].revents != 0) {
+      parts_.observer.OnEngineEvent({EngineEventKind::kTargetDied, 0, StoreHealth::kInvalid, Status()});
+      break;
+    }
+    // Demand first: what was asked for, then what is asked now.
+    if (fds[2].revents != 0 || urgent.tick_ms >= 0) fetcher_.PollUrgent();
+    if (fds[0].revents != 0) {
+      handler_.ServeFaults();
+      fetcher_.PollUrgent();
+    }
+    if (!handler_.broken().ok()) {
+      parts_.observer.OnEngineEvent({EngineEventKind::kTargetDied, 0, StoreHealth::kInvalid, handler_.broken()});
+      break;
+    }
+    if (fds[3].revents != 0 || bulk.tick_ms >= 0) fetcher_.PollBulk();
+    more = Serve();
+  }
+  running_.store(false, std::memory_order_release);
+}
+
+/// Everything that can wait for faults, one step of each.
+bool FaultLoop::Serve() {
+  if (requests_.load(std::memory_order_relaxed) != 0) ObeyRequests();
+  handler_.ServeFaults();  // what a drain in the middle of something queued
+  bool more = evictor_.Step();
+  if (handler_.HasDeferred() && Clock::now() >= next_retry_) {
+    handler_.RetryDeferred();
+    next_retry_ = Clock::now() + kRetryEvery;
+  }
+  handler_.MoveCeiling();
+  if (census_ && !census_->Step()) census_.reset();
+  more = homecoming_.Step() || census_.has_value() || more;
+  const bool home = homecoming_.stage() == HomeStage::kDone && !home_.load(std::memory_order_relaxed);
+  if (home || Clock::now() >= next_look_) LookAround();
+  if (home) {
+    home_.store(true, std::memory_order_release);
+    parts_.observer.OnEngineEvent({EngineEventKind::kHome, 0, StoreHealth::kInvalid, homecoming_.result()});
+  }
+  return more;
+}
+
+int FaultLoop::TimeoutMs(bool more) const {
+  if (more) return 0;
+  int timeout = static_cast<int>(kLookEvery.count());
+  const auto at_most = [&timeout](int ms) {
+    if (ms >= 0) timeout = std::min(timeout, ms);
+  };
+  at_most(fetcher_.UrgentNeed().tick_ms);
+  at_most(fetcher_.BulkNeed().tick_ms);
+  at_most(evictor_.RecheckMs());
+  if (handler_.HasDeferred()) at_most(static_cast<int>(kRetryEvery.count()));
+  return timeout;
+}
+
+void FaultLoop::ObeyRequests() {
+  const std::uint32_t requests = requests_.exchange(0, std::memory_order_acquire);
+  if ((requests & kRequestStop) != 0) stopping_ = true;
+  if ((requests & kRequestLimit) != 0) {
+    parts_.config.limit = limit();
+    handler_.RaiseCeiling();
+    parts_.policy->SetLimit(limit());
+    prefetcher_.SetLimit(limit());
+  }
+  if ((requests & kRequestGrow) != 0) slots_.Grow(parts_.store.SlotCount());
+  if ((requests & kRequestHome) != 0) homecoming_.Begin();
+  if ((requests & kRequestRetryLost) != 0) {
+    ForEachInState(PageState::kLost, &FaultLoop::AskAgain);
+    ForEachInState(PageState::kPoisoned, &FaultLoop::AskAgain);
+    evictor_.Resume();
+  }
+  if ((requests & kRequestPoisonLost) != 0) ForEachInState(PageState::kLost, &FaultLoop::PoisonOne);
+  if ((requests & kRequestZeroLost) != 0) {
+    ForEachInState(PageState::kLost, &FaultLoop::ZeroOne);
+    ForEachInState(PageState::kPoisoned, &FaultLoop::ZeroOne);
+  }
+}
+
+void FaultLoop::ForEachInState(PageState state, void (FaultLoop::*action)(PageIndex)) {
+  const PageIndex end(parts_.table.pages().value());
+  for (PageIndex page(0); page < end && parts_.table.CountOf(state) > 0;) {
+    if (!parts_.table.TouchedAround(page)) {
+      page = PageIndex((page.value() / region::PageTable::kGroup + 1) * region::PageTable::kGroup);
+      continue;
+    }
+    if (parts_.table.Get(page).state == state) (this->*action)(page);
+    ++page;
+  }
+}
+
+void FaultLoop::AskAgain(PageIndex page) {
+  PageEntry entry = parts_.table.Get(page);
+  entry.state = PageState::kAway;
+  entry.generation = entry.NextGeneration();
+  parts_.table.Move(page, entry);
+  placer_.Wake({page, 1});  // who waits faults again and asks
+}
+
+void FaultLoop::PoisonOne(PageIndex page) {
+  // An evicted page's hole carries a write-protect marker, and POISON on a marker is EEXIST.
+  (void)placer_.Unprotect({page, 1});
+  const Placement poisoned = placer_.Poison(page);
+  if (poisoned.answer != KernelAnswer::kDone) {
+    pager_.Alarm(EngineEventKind::kKernelError, poisoned.error);
+    return;
+  }
+  PageEntry entry = parts_.table.Get(page);
+  entry.state = PageState::kPoisoned;
+  parts_.table.Move(page, entry);
+}
+
+void FaultLoop::ZeroOne(PageIndex page) {
+  PageEntry entry = parts_.table.Get(page);
+  slots_.Condemn(entry.slot);
+  const bool poisoned = entry.state == PageState::kPoisoned;
+  entry = PageEntry{PageState::kZero, region::kArmedForNobody, false, kNoPolicyBits, entry.NextGeneration(), kNoSlot};
+  parts_.table.Move(page, entry);
+  loop_.fault_time = Clock::now();
+  if (poisoned) {
+    (void)pager_.PlaceZero(page, true);  // COPY and ZEROPAGE are what takes the poison away
+  } else {
+    placer_.Wake({page, 1});
+  }
+}
+
+void FaultLoop::LookAround() {
+  next_look_ = Clock::now() + kLookEvery;
+  slots_free_.store(slots_.free(), std::memory_order_relaxed);
+  slots_used_.store(slots_.used(), std::memory_order_relaxed);
+  released_all_.store(evictor_.ReleasedAll(), std::memory_order_release);
+  counters_.prefetch_hits.Add(prefetcher_.Stats().hits - counters_.prefetch_hits.Value());
+  const StoreHealth health = parts_.store.Health();
+  if (health != health_ && (health == StoreHealth::kGood || parts_.table.CountOf(PageState::kComing) > 0)) {
+    health_ = health;
+    parts_.observer.OnEngineEvent({EngineEventKind::kStoreHealth, parts_.table.CountOf(PageState::kComing), health, Status()});
+  }
+  // A loss may have come and gone between two looks.
+  const bool lost_since = counters_.pages_lost.Value() != lost_seen_;
+  lost_seen_ = counters_.pages_lost.Value();
+  const bool lost = parts_.table.CountOf(PageState::kLost) > 0;
+  if ((had_lost_ || lost_since) && !lost) {
+    parts_.observer.OnEngineEvent({EngineEventKind::kPagesFound, 0, StoreHealth::kInvalid, Status()});
+  }
+  had_lost_ = lost;
+}
+
+}  // namespace heca::fault

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Asks the store for pages and hands what comes back to the Pager: demand on the urgent connection, everything that
+// nobody waits for on the bulk one. A demanded page that is already on its way in a bulk answer is asked for again on
+// the urgent connection; the claim decides which answer is placed.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <span>
+
+#include "fault/pager.h"
+#include "fault/prefetch.h"
+#include "fault/sent_pages.h"
+#include "heca/page_store.h"
+
+namespace heca::fault {
+
+/// Owner loop only.
+class Fetcher {
+ public:
+  Fetcher(LoopContext& loop, Pager& pager, const SentPages& sent, std::unique_ptr<PageReader> urgent,
+          std::unique_ptr<PageReader> bulk);
+
+  /// A thread waits for a page that is Away or Prefetching.
+  [[nodiscard]] Outcome Demand(PageIndex page, bool write);
+  /// Pages of the window that are Away, as far as the limit has room.
+  void Prefetch(const PrefetchWindow& window);
+  /// Brings pages home, to stay. Those that are not Away are skipped. False: no room for another request now.
+  [[nodiscard]] bool BringHome(std::span<const PageIndex> pages);
+  /// True after a bulk answer failed: one page of it may be lost, which only asking for each tells.
+  [[nodiscard]] bool bulk_failed() const { return bulk_failed_; }
+  void ForgetBulkFailure() { bulk_failed_ = false; }
+
+  /// Receive and place. Never block.
+  void PollUrgent();
+  void PollBulk();
+  [[nodiscard]] PollNeed UrgentNeed() const { return urgent_->Need(); }
+  [[nodiscard]] PollNeed BulkNeed() const { return bulk_->Need(); }
+  [[nodiscard]] std::size_t demands_in_flight() const { return kUrgentRequests - free_count_; }
+  /// True while a read of the slot is (or, rarely, may be) in flight: it is not released yet.
+  [[nodiscard]] bool MayBeReading(Slot slot) const { return reading_[slot.value() % kReadingCells] != 0; }
+
+ private:
+  static constexpr std::size_t kBulkRequests = 8;  // of 512 KiB: enough to keep one 10 Gbit/s stream busy over 1 ms
+  static constexpr std::size_t kBulkPages = 128;
+  struct BulkRequest {
+    bool busy = false;
+    std::size_t count = 0;
+    std::array<Expected, kBulkPages> pages{};
+    std::array<Slot, kBulkPages> slots{};
+  };
+  static constexpr std::size_t kUrgentRequests = 512;  // a thread has at most one; more wait a millisecond
+  struct UrgentRequest {
+    Expected expected;
+    Slot slot;
+  };
+  static constexpr std::size_t kReadingCells = 4096;
+  class UrgentSink;
+  class BulkSink;
+
+  void BeginReading(Slot slot) { ++reading_[slot.value() % kReadingCells]; }
+  void EndReading(Slot slot) { --reading_[slot.value() % kReadingCells]; }
+  [[nodiscard]] bool StartBulk(std::span<const PageIndex> pages, bool clean);
+  void OnUrgent(OpTag tag, const Status& status, std::span<const std::byte> bytes);
+  void OnBulk(OpTag tag, const Status& status, std::span<const std::byte> bytes);
+
+  LoopContext& loop_;
+  Pager& pager_;
+  const SentPages& sent_;
+  std::unique_ptr<PageReader> urgent_;
+  std::unique_ptr<PageReader> bulk_;
+  std::array<BulkRequest, kBulkRequests> requests_;
+  std::array<UrgentRequest, kUrgentRequests> urgent_requests_{};
+  std::array<std::uint16_t, kUrgentRequests> free_requests_{};
+  std::size_t free_count_ = 0;
+  std::array<std::uint16_t, kReadingCells> reading_{};
+  bool bulk_failed_ = false;
+  bool in_bulk_poll_ = false;
+  PrefetchWindow postponed_;
+};
+
+}  // namespace heca::fault

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Every change of the guest's page table entries and of its RAM file, and what the kernel's answers mean.
+//
+//   answer          from                      meaning, and what the caller does
+//   kDone                                     all pages done, their waiters woken
+//   kPresent        EEXIST                    the page is there. Its waiter has been woken here all the same: EEXIST
+//                                             does not say that anybody did (a lost wake in some million otherwise)
+//   kAgain          EAGAIN, nothing done      unread events: read them, look the page up again, repeat
+//   kAbsent         EFAULT of CONTINUE        not in the file: look the page up again
+//   kNoMemory       ENOMEM, ENOSPC            tmpfs, memcg or huge page pool is full
+//   kGone           ENOENT, ESRCH             the mapping or the process is gone; its pidfd tells which
+//   kError          anything else             outside the contract; `error` has the errno
+//
+// Partial progress (EAGAIN with bytes done) is continued here. Only pages that the loop has claimed are ever given to
+// a Placer; the loop is the only one that has one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "heca/types.h"
+#include "os/uffd.h"
+#include "region/region_map.h"
+
+namespace heca::fault {
+
+enum class KernelAnswer : std::uint8_t {
+  kInvalid = 0, kDone = 1, kPresent = 2, kAgain = 3, kAbsent = 4, kNoMemory = 5, kGone = 6, kError = 7
+};
+[[nodiscard]] std::string_view ToString(KernelAnswer answer);
+
+/// `pages` of the run were done; if that is not all, `answer` is about the next one.
+struct Placement {
+  KernelAnswer answer = KernelAnswer::kInvalid;
+  std::uint64_t pages = 0;
+  int error = 0;
+};
+
+/// Owner loop only. Runs must lie in one block (RegionMap::Clip).
+class Placer {
+ public:
+  Placer(os::Uffd& uffd, const region::RegionMap& map);
+  ~Placer();
+  Placer(const Placer&) = delete;
+  Placer& operator=(const Placer&) = delete;
+
+  [[nodiscard]] Placement Copy(region::PageRun run, const std::byte* bytes, os::Arm arm);
+  [[nodiscard]] Placement Zero(PageIndex page, os::Arm arm);
+  [[nodiscard]] Placement Continue(PageIndex page, os::Arm arm);
+  [[nodiscard]] Placement Protect(region::PageRun run);
+  /// Wakes the writers that wait in the run.
+  [[nodiscard]] Placement Unprotect(region::PageRun run);
+  [[nodiscard]] Placement Poison(PageIndex page);
+  void Wake(region::PageRun run);
+  /// Frees the pages of the RAM file. Not a matter of the userfaultfd: never kAgain.
+  [[nodiscard]] Placement Punch(region::PageRun run);
+  /// True if the RAM file may hold the page; exact on tmpfs, always true on hugetlbfs.
+  [[nodiscard]] bool MayHold(PageIndex page) const;
+
+ private:
+  template <class Ioctl>
+  Placement Insist(region::PageRun run, Ioctl ioctl);
+  os::Uffd& uffd_;
+  const region::RegionMap& map_;
+  const std::byte* zeros_;  // one page
+};
+
+}  // namespace heca::fault
