@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The thread of a remote store that does everything that blocks: takes the lease over after a restart, renews it,
+// asks for tokens, dials, and dials again with a growing pause (10 ms to 1 s) after a failure.
+//
+// Order at a reconnect (lease_view.h has the argument): the old channel is destroyed here, then the sponsor ends the
+// old connection of that stream and hands out a token, then the new one is dialled.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/unique_fd.h"
+#include "control/sponsor_api.h"
+#include "heca/page_store.h"
+#include "store/link.h"
+#include "transport/channel.h"
+
+namespace heca::store {
+
+/// One way to reach sponsors' data ports.
+struct NamedDialer {
+  std::string transport;  ///< as in control::DataEndpoint
+  transport::Dialer* dialer = nullptr;
+};
+
+struct RemoteOptions {
+  std::string sponsor;        ///< its name, for people
+  std::string owner_boot_id;  ///< of this host
+  std::vector<NamedDialer> dialers;  ///< the sponsor's order decides which is taken
+  Millis dial_timeout{1'000};
+  Millis open_wait{1'900};    ///< how long OpenReader and OpenWriter wait for the first connection
+  Millis stall_limit{5'000};  ///< in flight, and nothing completed for so long: the connection is given up
+  Millis first_pause{10};
+  Millis last_pause{1'000};
+};
+
+/// Told by the connector thread; must not call the store's destructor or Free.
+class StoreObserver {
+ public:
+  virtual ~StoreObserver() = default;
+  virtual void OnHealth(StoreHealth health, const Status& why) = 0;
+  /// The lease as the sponsor has it now: to be journaled. After a take-over and an Extend.
+  virtual void OnLease(const control::Lease& lease) = 0;
+};
+
+/// Thread-safe.
+class Connector {
+ public:
+  /// `take_over`: to be done first, as often as it takes. `observer` may be null.
+  static Result<std::unique_ptr<Connector>> Create(control::SponsorApi& sponsor, control::Lease lease,
+                                                   std::optional<control::TakeOverRequest> take_over,
+                                                   RemoteOptions options, StoreObserver* observer);
+  /// Stops the thread; waits for the call it is in (bounded by that call's own deadline).
+  ~Connector();
+
+  /// A new stream, connected as soon as can be.
+  Result<std::shared_ptr<Link>> Open(Role role);
+  /// Ends every link with `why`, for good; nothing is dialled or renewed from then on.
+  void Shut(const Status& why);
+  /// Merges what a call on another thread learned.
+  void Learn(const control::Lease& lease);
+
+  [[nodiscard]] control::Lease lease() const;
+  [[nodiscard]] StoreHealth health() const { return health_.load(std::memory_order_acquire); }
+  /// Null while there is hope.
+  [[nodiscard]] Status terminal() const;
+  [[nodiscard]] std::vector<LinkInfo> Links() const;
+  [[nodiscard]] const RemoteOptions& options() const { return options_; }
+
+ private:
+  using Time = Clock::time_point;
+  struct Wanted {
+    std::shared_ptr<Link> link;
+    Time next_try{};
+    Millis pause{0};
+    std::uint64_t seen_completions = 0;
+    Time last_progress{};
+  };
+
+  Connector(control::SponsorApi& sponsor, control::Lease lease, std::optional<control::TakeOverRequest> take_over,
+            RemoteOptions options, StoreObserver* observer, unique_fd wake);
+  void Run();
+  Time Work(Time now);
+  void AdoptLinks();
+  void TryTakeOver(Time now);
+  void TryRenew(Time now);
+  void TryConnect(Wanted& wanted, Time now);
+  Result<std::unique_ptr<transport::Channel>> Connect(const StreamName& name);
+  void WatchProgress(Wanted& wanted, Time now) const;
+  /// True if the sponsor's answer means that the store is lost; ends everything then.
+  bool IsLost(const Status& answer);
+  Status Told() const;
+  void EndLinks(const Status& why);
+  void TellHealth();
+  [[nodiscard]] Millis Longer(Millis pause) const;
+
+  control::SponsorApi& sponsor_;
+  const RemoteOptions options_;
+  StoreObserver* const observer_;
+  const unique_fd wake_;
+
+  mutable std::mutex mutex_;  ///< of what follows up to the blank line
+  control::Lease lease_;
+  Status terminal_;
+  std::vector<std::shared_ptr<Link>> opened_;  ///< all links, for Links(); pruned when closed
+  std::uint32_t next_stream_ = 1;
+
+  std::atomic<StoreHealth> health_{StoreHealth::kDisconnected};
+  std::atomic<bool> stop_{false};
+
+  // The connector thread's own.
+  std::optional<control::TakeOverRequest> take_over_;
+  std::vector<Wanted> links_;
+  Time next_take_over_{};
+  Millis take_over_pause_{0};
+  Time next_renew_{};
+  Millis renew_pause_{0};
+  Status trouble_;  ///< the last failure, for OnHealth
+  std::thread thread_;
+};
+
+}  // namespace heca::store
