@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "node/host.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <filesystem>
+
+#include "guest/lookup.h"
+#include "os/proc.h"
+
+namespace heca::node {
+namespace {
+
+bool IsGoodName(const RegionId& name) {
+  return !name.empty() && name.size() <= 64 && name != "." && name != ".." &&
+         std::all_of(name.begin(), name.end(), [](unsigned char c) {
+           return std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-';
+         });
+}
+
+}  // namespace
+
+Result<std::string> HostBootId() {
+  HECA_ASSIGN_OR_RETURN(std::string text, os::ReadSmallFile("/proc/sys/kernel/random/boot_id"));
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text;
+}
+
+Result<unique_fd> LockDirectory(const std::string& directory) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) return Status::FromErrno(error.value(), "run-dir " + directory);
+  const std::string path = directory + "/lock";
+  unique_fd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock) return Status::FromErrno(errno, path);
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return errno == EWOULDBLOCK ? Status(ErrorCode::kFailedPrecondition,
+                                         "another hecad uses the run directory " + directory +
+                                             "; stop it, or choose another run-dir")
+                                : Status::FromErrno(errno, "flock " + path);
+  }
+  return lock;
+}
+
+std::vector<control::NamedFact> KernelFacts(const os::UffdAbilities& abilities) {
+  const auto yes = [](bool value) { return std::string(value ? "yes" : "no"); };
+  return {{"uffd-device", yes(abilities.device)},
+          {"uffd-sufficient", yes(abilities.sufficient)},
+          {"uffd-poison", yes(abilities.poison)},
+          {"uffd-wp-async", yes(abilities.write_protect_async)},
+          {"uffd-continue-wp", yes(abilities.continue_protected)}};
+}
+
+Result<TargetName> NameTarget(const control::AttachSpec& spec) {
+  if ((spec.pid != 0) == !spec.domain.empty()) {
+    return Status(ErrorCode::kInvalidArgument, "give either a pid or a domain");
+  }
+  HECA_ASSIGN_OR_RETURN(const guest::GuestIdentity identity,
+                        spec.pid != 0 ? guest::LookupPid(spec.pid) : guest::LookupDomain(spec.domain));
+  TargetName name{identity.process.pid, spec.region};
+  if (name.region.empty()) name.region = !spec.domain.empty() ? spec.domain : "pid-" + std::to_string(spec.pid);
+  if (!IsGoodName(name.region)) {
+    return Status(ErrorCode::kInvalidArgument,
+                  "region name '" + name.region + "': use 1 to 64 of letters, digits, '.', '_' and '-'");
+  }
+  return name;
+}
+
+}  // namespace heca::node

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// One hecad without its process: the composition root. The only room that names concrete classes: it gives the engine
+// its store, the store its transport, QEMU its pager, and keeps the journal from which a restarted hecad takes all of
+// it back.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "control/node_api.h"
+#include "control/sponsor_api.h"
+#include "heca/status.h"
+#include "heca/types.h"
+
+namespace heca::node {
+
+/// A peer of the static list.
+struct PeerConfig {
+  std::string name;
+  std::string address;  ///< of its control plane, HOST:PORT
+  std::string failure_domain;
+};
+
+/// What a node needs to know; hecad's config (daemon/config.h) explains each value.
+struct NodeConfig {
+  std::string name;
+  std::string failure_domain;
+  std::string run_dir;
+  bool compute = true;
+  bool resume = true;
+  std::string socket;          ///< only shown
+  std::string control_listen;  ///< only shown
+  std::string data_listen;
+  std::vector<PeerConfig> peers;
+  Bytes donate;
+  std::string slab_dir;
+  Bytes slab_size;
+  bool reserve = true;
+  std::chrono::seconds lease{60};
+  Millis min_residence{5};
+  bool prefetch = true;
+  std::uint32_t prefetch_max = 64;
+  Millis io_grace{1000};
+  std::chrono::seconds loss_wait{10};
+  std::uint32_t watermark_low = 2;
+  std::uint32_t watermark_high = 4;
+  std::string version;
+};
+
+/// Thread-safe. Destroying it is a clean stop without detach: regions stay registered, their threads wait for the next
+/// hecad, which takes them back from the journal.
+class Node final : public control::NodeApi {
+ public:
+  /// Takes back the regions of the journal before it returns, so that their VMs wait as short as can be. Fails if
+  /// another hecad runs on the same run or slab directory, or a port is taken.
+  static Result<std::unique_ptr<Node>> Create(NodeConfig config);
+  ~Node() override;
+
+  /// What peers may call; nullptr if this node donates nothing.
+  [[nodiscard]] control::SponsorApi* sponsor();
+
+  [[nodiscard]] Result<control::RegionInfo> Attach(const control::AttachSpec& spec,
+                                                   control::ProgressSink& progress) override;
+  [[nodiscard]] Result<control::RegionInfo> Limit(const RegionId& region, Bytes limit,
+                                                  control::ProgressSink& progress) override;
+  [[nodiscard]] Status Detach(const RegionId& region, control::ProgressSink& progress) override;
+  [[nodiscard]] Result<std::vector<control::RegionInfo>> Regions() override;
+  [[nodiscard]] Result<control::RegionInfo> Region(const RegionId& region) override;
+  [[nodiscard]] Result<std::vector<control::RegionStats>> Stats(const RegionId& region) override;
+  [[nodiscard]] Result<control::NodeInfo> About() override;
+  [[nodiscard]] Result<std::vector<control::PeerInfo>> Nodes() override;
+  [[nodiscard]] Result<std::vector<control::DoctorCheck>> Doctor() override;
+  [[nodiscard]] Status Events(const control::EventQuery& query, control::EventSink& sink) override;
+  [[nodiscard]] Result<std::vector<control::LeaseInfo>> Leases() override;
+  [[nodiscard]] Status FreeLease(LeaseId lease, bool force) override;
+
+ private:
+  class Impl;
+  explicit Node(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace heca::node

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "node/region_record.h"
+
+#include <array>
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+namespace heca::node {
+namespace {
+
+using nlohmann::json;
+
+std::string ToHex(const control::Secret& secret) {
+  static constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  for (const std::byte b : secret) {
+    text.push_back(kDigits[std::to_integer<std::size_t>(b >> 4)]);
+    text.push_back(kDigits[std::to_integer<std::size_t>(b & std::byte{15})]);
+  }
+  return text;
+}
+
+control::Secret FromHex(const std::string& text) {
+  control::Secret secret{};
+  if (text.size() != 2 * secret.size()) throw json::other_error::create(501, "secret has a wrong length", nullptr);
+  for (std::size_t i = 0; i < secret.size(); ++i) {
+    unsigned value = 0;
+    const char* begin = text.data() + 2 * i;
+    if (std::from_chars(begin, begin + 2, value, 16).ptr != begin + 2) {
+      throw json::other_error::create(501, "secret is not hexadecimal", nullptr);
+    }
+    secret[i] = static_cast<std::byte>(value);
+  }
+  return secret;
+}
+
+json LeaseToJson(const LeaseRecord& record) {
+  return json{{"sponsor", record.sponsor},
+              {"address", record.address},
+              {"id", record.lease.key.id.value()},
+              {"epoch", record.lease.key.epoch.value()},
+              {"secret", ToHex(record.lease.key.secret)},
+              {"claim", ToHex(record.claim)},
+              {"slots", record.lease.slots},
+              {"page_size", record.lease.page_size.value()},
+              {"slab_size", record.lease.slab_size.value()},
+              {"time_to_live_ms", record.lease.time_to_live.count()}};
+}
+
+LeaseRecord LeaseFromJson(const json& from) {
+  LeaseRecord record;
+  record.sponsor = from.at("sponsor");
+  record.address = from.at("address");
+  record.lease.key.id = LeaseId(from.at("id").get<std::uint64_t>());
+  record.lease.key.epoch = Epoch(from.at("epoch").get<std::uint64_t>());
+  record.lease.key.secret = FromHex(from.at("secret"));
+  record.claim = FromHex(from.at("claim"));
+  record.lease.slots = from.at("slots");
+  record.lease.page_size = Bytes(from.at("page_size").get<std::uint64_t>());
+  record.lease.slab_size = Bytes(from.at("slab_size").get<std::uint64_t>());
+  record.lease.time_to_live = Millis(from.at("time_to_live_ms").get<Millis::rep>());
+  return record;
+}
+
+}  // namespace
+
+std::string Encode(const RegionRecord& record) {
+  json blocks = json::array();
+  for (const auto& block : record.blocks) {
+    blocks.push_back({{"name", block.name},
+                      {"path", block.path},
+                      {"address", block.address},
+                      {"bytes", block.bytes},
+                      {"file_offset", block.file_offset},
+                      {"inode", block.inode}});
+  }
+  const json document{{"version", 1},
+                      {"name", record.name},
+                      {"phase", static_cast<int>(record.phase)},
+                      {"pid", record.pid},
+                      {"start_time", record.start_time},
+                      {"domain", record.domain},
+                      {"qmp_socket", record.qmp_socket},
+                      {"target_fd", record.target_fd},
+                      {"page_size", record.page_size},
+                      {"limit", record.limit},
+                      {"page_loss", static_cast<int>(record.page_loss)},
+                      {"vm_stopped", record.vm_stopped},
+                      {"capture_stop_ns", record.capture_stop_ns},
+                      {"attached_at_s", record.attached_at_s},
+                      {"blocks", blocks},
+                      {"lease", LeaseToJson(record.lease)}};
+  return document.dump(2);
+}
+
+Result<RegionRecord> Decode(const std::string& text) {
+  try {
+    const json from = json::parse(text);
+    if (from.at("version").get<int>() != 1) {
+      return Status(ErrorCode::kUnsupported, "the record was written by another version of hecad");
+    }
+    RegionRecord record;
+    record.name = from.at("name");
+    record.phase = static_cast<RecordPhase>(from.at("phase").get<int>());
+    record.pid = from.at("pid");
+    record.start_time = from.at("start_time");
+    record.domain = from.at("domain");
+    record.qmp_socket = from.at("qmp_socket");
+    record.target_fd = from.at("target_fd");
+    record.page_size = from.at("page_size");
+    record.limit = from.at("limit");
+    record.page_loss = static_cast<control::PageLoss>(from.at("page_loss").get<int>());
+    record.vm_stopped = from.at("vm_stopped");
+    record.capture_stop_ns = from.at("capture_stop_ns");
+    record.attached_at_s = from.at("attached_at_s");
+    for (const auto& block : from.at("blocks")) {
+      record.blocks.push_back(BlockRecord{block.at("name"), block.at("path"), block.at("address"),
+                                          block.at("bytes"), block.at("file_offset"), block.at("inode")});
+    }
+    record.lease = LeaseFromJson(from.at("lease"));
+    if (record.phase < RecordPhase::kAttaching || record.phase > RecordPhase::kEnding) {
+      return Status(ErrorCode::kDataLoss, "the record has no valid phase");
+    }
+    return record;
+  } catch (const json::exception& error) {  // the library's way to say it; it goes no further
+    return Status(ErrorCode::kDataLoss, std::string("the record cannot be read: ") + error.what());
+  }
+}
+
+}  // namespace heca::node

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "base/size.h"
+#include "fault/policy_adaptive.h"
+#include "guest/blocks.h"
+#include "guest/facts.h"
+#include "guest/io_guard.h"
+#include "guest/lookup.h"
+#include "guest/refusals.h"
+#include "node/session.h"
+
+namespace heca::node {
+namespace {
+
+/// QEMU answers in milliseconds; this is for a loaded host.
+constexpr std::chrono::seconds kGuestPatience{5};
+
+guest::MappingChoice Choice(const control::MappingSelector& selector) {
+  guest::MappingChoice choice;
+  choice.path = selector.path;
+  choice.inode = selector.inode;
+  choice.address = selector.address_begin;
+  choice.length = selector.address_end - selector.address_begin;
+  return choice;
+}
+
+Result<RegionRecord> NewRecord(const RegionId& region, const control::AttachSpec& spec) {
+  if (spec.replicas != 1) {
+    return Status(ErrorCode::kUnsupported, std::to_string(spec.replicas) +
+                                               " replicas were asked for; this version keeps one copy of a page");
+  }
+  if (!spec.options.empty()) {
+    return Status(ErrorCode::kInvalidArgument, "unknown option '" + spec.options.front().first + "'");
+  }
+  HECA_ASSIGN_OR_RETURN(const guest::GuestIdentity identity,
+                        spec.pid != 0 ? guest::LookupPid(spec.pid) : guest::LookupDomain(spec.domain));
+  RegionRecord record;
+  record.phase = RecordPhase::kAttaching;
+  record.pid = identity.process.pid;
+  record.start_time = identity.process.start_time;
+  record.domain = spec.domain;
+  record.qmp_socket = spec.qmp_socket.empty() ? identity.qmp_path : spec.qmp_socket;
+  record.page_loss = spec.page_loss == control::PageLoss::kInvalid ? control::PageLoss::kWait : spec.page_loss;
+  record.attached_at_s = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+  record.name = region;
+  if (identity.is_qemu && record.qmp_socket.empty()) {
+    return Status(ErrorCode::kFailedPrecondition,
+                  "QEMU " + std::to_string(record.pid) +
+                      " has no QMP socket for hecad; start it with -chardev socket,id=heca,path=...,server=on,wait=off "
+                      "-mon chardev=heca,mode=control, or name one with --qmp");
+  }
+  return record;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Session>> Session::Attach(const SessionContext& context, const RegionId& region,
+                                                 const control::AttachSpec& spec, control::ProgressSink& progress) {
+  HECA_ASSIGN_OR_RETURN(RegionRecord record, NewRecord(region, spec));
+  std::unique_ptr<Session> session(new Session(context, std::move(record)));
+  const auto step = [&](const char* phase, Status status) {
+    if (status.ok() && progress.Cancelled()) status = Status(ErrorCode::kAborted, "attach was called off");
+    if (status.ok()) progress.OnProgress({phase, 0, 0, ""});
+    return status;
+  };
+  Status status = step("memory", session->FindMemory(spec));
+  if (status.ok()) status = step("reserve", session->ReserveAndConnect(spec));
+  if (status.ok()) status = step("capture", session->MakeGuard());
+  if (status.ok()) status = session->CaptureAndStart();
+  if (!status.ok()) {
+    session->RollBack();
+    return status;
+  }
+  return session;
+}
+
+Status Session::FindMemory(const control::AttachSpec& spec) {
+  const Deadline deadline = Deadline::After(kGuestPatience);
+  if (!record_.qmp_socket.empty()) HECA_RETURN_IF_ERROR(OpenMonitor(deadline));
+  const guest::MappingChoice choice = Choice(spec.mapping);
+  HECA_ASSIGN_OR_RETURN(const guest::GuestFacts facts, guest::GatherFacts(record_.pid, Monitor(), choice, deadline));
+  const auto findings = guest::Judge(facts);
+  HECA_RETURN_IF_ERROR(guest::ToStatus(findings));
+  for (const auto& note : findings) Log().info("{}: {}: {}; {}", name_, note.name, note.detail, note.remedy);
+
+  HECA_ASSIGN_OR_RETURN(auto blocks, Monitor() != nullptr ? guest::QemuRamBlocks(record_.pid, *Monitor(), deadline)
+                                                          : guest::ProcessRamBlocks(record_.pid, choice));
+  std::vector<region::BlockSpec> specs;
+  for (auto& block : blocks) {
+    record_.blocks.push_back(
+        {block.name, block.path, block.address, block.bytes.value(), block.file_offset, block.inode});
+    specs.push_back({os::TargetAddress(block.address), block.bytes, std::move(block.fd),
+                     os::FileOffset(block.file_offset)});
+  }
+  HECA_ASSIGN_OR_RETURN(map_, region::RegionMap::Create(std::move(specs)));
+  page_size_ = map_->page_size();
+  map_size_ = map_->BytesOf(map_->pages().value());
+  record_.page_size = page_size_.value();
+  ram_fd_.reset(::dup(map_->blocks().front().file.fd()));
+
+  Bytes limit = Size();
+  if (spec.local_limit) limit = std::min(*spec.local_limit, Size());
+  if (spec.ratio) limit = LocalPart({spec.ratio->local, spec.ratio->remote}, Size(), page_size_);
+  const Bytes least(std::min(Size().value(), fault::kMinLimit * page_size_.value()));
+  if (limit < least) {
+    return Status(ErrorCode::kInvalidArgument, "a local size of " + FormatSize(limit) + " is too small for '" + name_ +
+                                                   "' (" + FormatSize(Size()) + "): give at least " +
+                                                   FormatSize(least));
+  }
+  record_.limit = limit.value() / page_size_.value() * page_size_.value();
+  return Book(Bytes(record_.limit));
+}
+
+Status Session::ReserveAndConnect(const control::AttachSpec& spec) {
+  control::ReserveRequest request;
+  request.owner_node = context_.config.name;
+  request.owner_boot_id = context_.boot_id;
+  request.region = name_;
+  request.page_size = page_size_;
+  request.slots = SlotsFor(Bytes(record_.limit));
+  HECA_ASSIGN_OR_RETURN(const BorrowedLease borrowed, context_.sponsors.Borrow(spec.sponsors, request));
+  record_.lease = {borrowed.sponsor, borrowed.address, borrowed.lease, {}};
+  HECA_RETURN_IF_ERROR(Journal());
+  HECA_ASSIGN_OR_RETURN(sponsor_, Sponsors::Client(record_.lease.address));
+  HECA_ASSIGN_OR_RETURN(store_, store::RemoteStore::Create(*sponsor_, borrowed.lease, StoreOptions(), this));
+  return Status();
+}
+
+Status Session::MakeGuard() {
+  guest::IoGuardOptions options;
+  options.grace = context_.config.io_grace;
+  HECA_ASSIGN_OR_RETURN(guard_, guest::GuestIoGuard::Create(record_.pid, Monitor(), options));
+  return Status();
+}
+
+Status Session::CaptureAndStart() {
+  HECA_ASSIGN_OR_RETURN(guest::CapturedUffd captured,
+                        guest::CaptureUffd(record_.pid, Monitor(), {}, Deadline::After(kGuestPatience)));
+  record_.target_fd = captured.target_fd;
+  record_.capture_stop_ns = captured.stop.count();
+  record_.phase = RecordPhase::kActive;
+  HECA_RETURN_IF_ERROR(Journal());
+  return StartEngine(std::move(captured), fault::StartMode::kFresh);
+}
+
+Status Session::StartEngine(guest::CapturedUffd captured, fault::StartMode mode) {
+  const std::string path = context_.journal.TablePath(name_);
+  HECA_ASSIGN_OR_RETURN(region::PageTable table,
+                        mode == fault::StartMode::kFresh ? region::PageTable::Create(path, *map_, TableStoreName())
+                                                         : region::PageTable::Open(path, *map_, TableStoreName()));
+  fault::EngineConfig config;
+  config.abilities = context_.abilities;
+  config.limit = PageCount(record_.limit / page_size_.value());
+  config.min_residence = context_.config.min_residence;
+  config.prefetch = context_.config.prefetch;
+  config.max_prefetch = context_.config.prefetch_max;
+  auto policy = std::make_unique<fault::AdaptivePolicy>(
+      fault::AdaptivePolicyOptions{map_->pages(), config.limit, record_.start_time});
+  HECA_ASSIGN_OR_RETURN(
+      engine_, fault::RegionEngine::Start({os::Uffd(std::move(captured.uffd)), std::move(captured.pidfd),
+                                           std::move(*map_), std::move(table), std::move(policy), *store_, *guard_,
+                                           *this, config},
+                                          mode));
+  map_.reset();
+  state_ = control::RegionState::kActive;
+  return Status();
+}
+
+void Session::RollBack() {
+  if (engine_) engine_->Stop();
+  if (record_.target_fd >= 0) {  // nothing was evicted: the engine did not start
+    (void)guest::CloseUffdInTarget({record_.pid, record_.start_time}, record_.target_fd,
+                                   Deadline::After(std::chrono::seconds(2)));
+  }
+  if (const Status freed = FreeLease(); !freed.ok()) {
+    Log().warn("{}: the lease is left to its sponsor, which frees it by itself: {}", name_, freed.ToString());
+  }
+  if (const Status erased = context_.journal.Erase(name_); !erased.ok()) Log().warn("{}", erased.ToString());
+}
+
+store::RemoteOptions Session::StoreOptions() const {
+  store::RemoteOptions options;
+  options.sponsor = record_.lease.sponsor;
+  options.owner_boot_id = context_.boot_id;
+  options.dialers = {{"tcp", &context_.sponsors.tcp()}};
+  return options;
+}
+
+std::string Session::TableStoreName() const {
+  return "lease " + std::to_string(record_.lease.lease.key.id.value()) + " at " + record_.lease.address;
+}
+
+}  // namespace heca::node

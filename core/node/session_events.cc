@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What a session does when something happens to it: on the engine's and the store's threads it only notes it; the
+// node's housekeeping acts.
+#include <string>
+#include <utility>
+
+#include "base/log.h"
+#include "node/session.h"
+
+namespace heca::node {
+namespace {
+
+using control::EventKind;
+using control::Severity;
+using fault::EngineEventKind;
+
+/// The VM's monitor is asked for this often until it answers, each time for so long: QEMU may be waiting for a page.
+constexpr Millis kMonitorEvery{2000};
+constexpr Millis kMonitorPatience{300};
+
+}  // namespace
+
+void Session::OnEngineEvent(const fault::EngineEvent& event) {
+  if (event.kind == EngineEventKind::kTargetDied) target_died_.store(true, std::memory_order_release);
+  const std::lock_guard lock(events_mutex_);
+  engine_events_.push_back(event);
+}
+
+void Session::OnHealth(StoreHealth health, const Status& why) {
+  const StoreHealth before = health_.exchange(health);
+  if (before == health) return;
+  const std::string sponsor = "sponsor " + record_.lease.sponsor;
+  switch (health) {
+    case StoreHealth::kGood: Tell(Severity::kInfo, EventKind::kSponsorReconnected, sponsor + " is connected"); break;
+    case StoreHealth::kDisconnected:
+      Tell(Severity::kWarning, EventKind::kSponsorDisconnected,
+           sponsor + " is out of reach; faults for pages there wait: " + why.ToString());
+      break;
+    case StoreHealth::kLost:
+      Tell(Severity::kError, EventKind::kSponsorLost, sponsor + " has lost the pages: " + why.ToString());
+      break;
+    case StoreHealth::kInvalid: break;
+  }
+}
+
+void Session::OnLease(const control::Lease& lease) {
+  {
+    const std::lock_guard lock(record_mutex_);
+    if (lease.key.epoch != record_.lease.lease.key.epoch) record_.lease.claim = {};  // the take-over is through
+    record_.lease.lease = lease;
+  }
+  if (const Status written = Journal(); !written.ok()) Log().error("{}: {}", name_, written.ToString());
+}
+
+void Session::Tick() {
+  std::deque<fault::EngineEvent> events;
+  {
+    const std::lock_guard lock(events_mutex_);
+    events.swap(engine_events_);
+  }
+  for (const auto& event : events) HandleEngineEvent(event);
+  if (ended() || state_ == control::RegionState::kEnding) return;
+  KeepMonitor();
+  WatchReach();
+}
+
+void Session::HandleEngineEvent(const fault::EngineEvent& event) {
+  switch (event.kind) {
+    case EngineEventKind::kTargetDied:
+      Tell(Severity::kInfo, EventKind::kRegionEnded, "process " + std::to_string(record_.pid) + " has ended");
+      break;
+    case EngineEventKind::kPagesLost:
+      lost_pages_ += event.count;
+      Tell(Severity::kError, EventKind::kPagesLost,
+           std::to_string(event.count) + " more pages are at no sponsor any more; threads that touch them wait");
+      if (record_.page_loss == control::PageLoss::kPoison) {
+        if (const Status poisoned = engine_->Resolve(fault::LostPages::kPoison); !poisoned.ok()) {
+          Tell(Severity::kError, EventKind::kAlarm, "lost pages cannot be poisoned: " + poisoned.ToString());
+        }
+      } else {
+        StopVm("pages are lost");
+      }
+      break;
+    case EngineEventKind::kPagesFound:
+      lost_pages_ = 0;
+      ResumeVm("all pages are back");
+      break;
+    case EngineEventKind::kStoreHealth: break;  // WatchReach looks at it itself
+    case EngineEventKind::kWriteBackFailed:
+      Tell(Severity::kError, EventKind::kAlarm, "the sponsor refuses pages: " + event.status.ToString());
+      break;
+    case EngineEventKind::kStoreFull:
+      Tell(Severity::kWarning, EventKind::kAlarm, "the lease is full: dirty pages stay here, over the limit");
+      break;
+    case EngineEventKind::kStrayPage:
+      Tell(Severity::kWarning, EventKind::kAlarm, "a page lay in the RAM file that should be away; repaired");
+      break;
+    case EngineEventKind::kNoMemory:
+      Tell(Severity::kWarning, EventKind::kOutOfMemory, "no local memory for a page; evicting and repeating");
+      break;
+    case EngineEventKind::kLimitReached:
+      Log().debug("{}: faults wait for eviction", name_);
+      break;
+    case EngineEventKind::kHome: break;  // Detach waits for it
+    case EngineEventKind::kKernelError:
+      Tell(Severity::kError, EventKind::kAlarm, "unexpected answer of the kernel: " + event.status.ToString());
+      break;
+    case EngineEventKind::kInvalid: break;
+  }
+}
+
+Status Session::OpenMonitor(Deadline deadline) {
+  HECA_ASSIGN_OR_RETURN(auto monitor, guest::Qmp::Connect(record_.qmp_socket, deadline));
+  vm_.reset();  // it knows the former monitor
+  monitors_.push_back(std::move(monitor));
+  vm_ = std::make_unique<guest::VmControl>(*Monitor());
+  if (record_.vm_stopped) vm_->AdoptStop();
+  return Status();
+}
+
+void Session::KeepMonitor() {
+  if (record_.qmp_socket.empty() || (Monitor() != nullptr && Monitor()->Connected())) return;
+  const auto now = Clock::now();
+  if (now < next_monitor_try_) return;
+  next_monitor_try_ = now + kMonitorEvery;
+  if (const Status opened = OpenMonitor(Deadline::After(kMonitorPatience)); !opened.ok()) {
+    Log().debug("{}: no monitor yet: {}", name_, opened.ToString());
+  }
+}
+
+void Session::WatchReach() {
+  const StoreHealth health = store_->Health();
+  if (state_ == control::RegionState::kDetaching) return;
+  if (health == StoreHealth::kGood && lost_pages_ == 0) {
+    out_of_reach_since_.reset();
+    if (state_ != control::RegionState::kActive) state_ = control::RegionState::kActive;
+    ResumeVm("its pages are in reach again");
+    return;
+  }
+  const bool wanted = engine_->table().CountOf(region::PageState::kComing) > 0;
+  if (!wanted && lost_pages_ == 0) {
+    out_of_reach_since_.reset();
+    return;
+  }
+  state_ = control::RegionState::kStalled;
+  const auto now = Clock::now();
+  if (!out_of_reach_since_) out_of_reach_since_ = now;
+  if (now - *out_of_reach_since_ >= context_.config.loss_wait) StopVm("its pages have been out of reach for too long");
+}
+
+void Session::StopVm(const std::string& why) {
+  if (!vm_ || record_.vm_stopped) return;
+  {
+    const std::lock_guard lock(record_mutex_);
+    record_.vm_stopped = true;
+  }
+  if (const Status written = Journal(); !written.ok()) Log().error("{}: {}", name_, written.ToString());
+  vm_->RequestStop();
+  ++vm_stops_;
+  Tell(Severity::kError, EventKind::kVmStopped, "the VM is stopped: " + why);
+}
+
+void Session::ResumeVm(const std::string& why) {
+  if (!vm_ || !record_.vm_stopped) return;
+  vm_->RequestResume();
+  {
+    const std::lock_guard lock(record_mutex_);
+    record_.vm_stopped = false;
+  }
+  if (const Status written = Journal(); !written.ok()) Log().error("{}: {}", name_, written.ToString());
+  Tell(Severity::kInfo, EventKind::kVmResumed, "the VM runs again: " + why);
+}
+
+}  // namespace heca::node

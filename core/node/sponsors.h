@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The sponsors that this node can borrow from: the static peers, watched by heartbeat, and any endpoint given by hand.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cluster/static_members.h"
+#include "control/node_types.h"
+#include "control/sponsor_api.h"
+#include "heca/status.h"
+#include "node/node.h"
+#include "transport/tcp_dialer.h"
+
+namespace heca::node {
+
+/// A lease and whom it is from.
+struct BorrowedLease {
+  std::string sponsor;  ///< peer name, or the endpoint
+  std::string address;  ///< control plane, HOST:PORT
+  control::Lease lease;
+};
+
+/// Thread-safe.
+class Sponsors {
+ public:
+  /// Asks every peer once before it returns, for a second at most. `on_change` may be empty.
+  static Result<std::unique_ptr<Sponsors>> Create(const NodeConfig& config, cluster::OnChange on_change);
+
+  /// Reserves at the best of `wanted` (peer names or HOST:PORT, tried in their order; empty: any peer, by free memory
+  /// and failure domain). On failure the text says what each answered.
+  Result<BorrowedLease> Borrow(const std::vector<std::string>& wanted, const control::ReserveRequest& request);
+  /// A client of the sponsor at `address`; does not connect.
+  static Result<std::unique_ptr<control::SponsorApi>> Client(const std::string& address);
+  [[nodiscard]] std::vector<control::PeerInfo> Peers() const;
+  [[nodiscard]] transport::Dialer& tcp() { return tcp_; }
+
+ private:
+  explicit Sponsors(std::string own_domain) : own_domain_(std::move(own_domain)), random_(std::random_device()()) {}
+  [[nodiscard]] std::vector<cluster::Member> Order(const control::ReserveRequest& request, std::string& passed_over);
+
+  transport::TcpDialer tcp_;
+  const std::string own_domain_;
+  std::mutex random_mutex_;
+  std::mt19937_64 random_;
+  std::unique_ptr<cluster::StaticMembers> members_;
+};
+
+}  // namespace heca::node

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "node/region_record.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+namespace heca::node {
+namespace {
+
+RegionRecord Sample() {
+  RegionRecord record;
+  record.name = "vm-1";
+  record.phase = RecordPhase::kActive;
+  record.pid = 4711;
+  record.start_time = 123456789;
+  record.domain = "vm-1";
+  record.qmp_socket = "/run/heca/qmp/x.sock";
+  record.target_fd = 42;
+  record.page_size = 4096;
+  record.limit = 256ULL << 20;
+  record.page_loss = control::PageLoss::kPoison;
+  record.vm_stopped = true;
+  record.capture_stop_ns = 250000;
+  record.attached_at_s = 1700000000;
+  record.blocks = {{"pc.ram", "/dev/shm/a", 0x7f0000000000, 1ULL << 30, 0, 77}, {"dimm1", "/dev/shm/b", 1, 2, 3, 4}};
+  record.lease.sponsor = "m1";
+  record.lease.address = "127.0.0.1:7300";
+  record.lease.lease.key = {LeaseId(7), Epoch(3), {std::byte{0xab}, std::byte{1}}};
+  record.lease.claim = {std::byte{0xff}};
+  record.lease.lease.slots = 1000;
+  record.lease.lease.page_size = kBasePage;
+  record.lease.lease.slab_size = Bytes(64ULL << 20);
+  record.lease.lease.time_to_live = Millis(60000);
+  return record;
+}
+
+TEST(RegionRecord, ComesBackAsItWasWritten) {
+  const auto back = Decode(Encode(Sample()));
+  ASSERT_TRUE(back.ok()) << back.status().ToString();
+  EXPECT_EQ(Encode(*back), Encode(Sample()));
+  EXPECT_EQ(back->lease.lease.key.secret, Sample().lease.lease.key.secret);
+  EXPECT_EQ(back->blocks.size(), 2u);
+}
+
+TEST(RegionRecord, DamageIsNamed) {
+  const std::string text = Encode(Sample());
+  EXPECT_EQ(Decode(text.substr(0, text.size() / 2)).status().code(), ErrorCode::kDataLoss);
+  EXPECT_EQ(Decode("").status().code(), ErrorCode::kDataLoss);
+  for (const char* key : {"\"pid\"", "\"target_fd\"", "\"lease\"", "\"secret\"", "\"blocks\""}) {
+    std::string damaged = text;
+    damaged.replace(damaged.find(key), std::string(key).size(), "\"gone\"");
+    EXPECT_EQ(Decode(damaged).status().code(), ErrorCode::kDataLoss) << key;
+  }
+}
+
+TEST(RegionJournal, KeepsOneRecordARegion) {
+  const std::string directory = ::testing::TempDir() + "/heca-journal-test";
+  std::filesystem::remove_all(directory);
+  const RegionJournal journal(directory);
+  ASSERT_TRUE(journal.Prepare().ok());
+  EXPECT_TRUE(journal.List()->empty());
+  ASSERT_TRUE(journal.Write(Sample()).ok());
+  RegionRecord changed = Sample();
+  changed.limit = 5;
+  ASSERT_TRUE(journal.Write(changed).ok());
+  EXPECT_EQ(journal.List().value(), std::vector<RegionId>{"vm-1"});
+  EXPECT_EQ(journal.Read("vm-1")->limit, 5u);
+  EXPECT_EQ(journal.Read("other").status().code(), ErrorCode::kNotFound);
+  ASSERT_TRUE(journal.Erase("vm-1").ok());
+  EXPECT_TRUE(journal.List()->empty());
+  EXPECT_TRUE(journal.Erase("vm-1").ok());
+  std::filesystem::remove_all(directory);
+}
+
+}  // namespace
+}  // namespace heca::node
