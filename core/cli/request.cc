@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "cli/request.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "base/nearest.h"
+#include "base/size.h"
+#include "base/version.h"
+#include "cli/completion.h"
+
+namespace heca::cli {
+namespace {
+
+constexpr const char* kAbout =
+    "hecactl: the operator's hand on hecad, the daemon that moves memory of VMs between hosts.";
+constexpr const char* kEnd =
+    "Sizes are written like 2GiB, 512M or 4096. `hecactl COMMAND --help` tells more.\n"
+    "Exit: 0 done, 1 failed, 2 usage, 3 hecad unreachable, 4 refused, 5 timed out, 130 interrupted";
+
+/// The words of the command line before they are checked.
+struct Words {
+  double timeout = 0;
+  std::string local, ratio, on_loss = "wait", size, shell;
+  std::vector<std::string> options;
+  double interval = 1;
+  std::uint64_t lease = 0, count = 0;
+};
+
+/// The check without its own words in --help, which already says what is wanted.
+CLI::Validator Quiet(const CLI::Validator& check) { return check.description(""); }
+
+CLI::App* AddCommand(CLI::App& app, const char* name, const char* help) {
+  CLI::App* command = app.add_subcommand(name, help);
+  command->fallthrough();  // --json and --socket are taken behind the command too
+  return command;
+}
+
+void DeclareAttach(CLI::App& app, Request& request, Words& words) {
+  CLI::App* attach = AddCommand(app, "attach", "Take the memory of a running VM or process under governance");
+  control::AttachSpec& spec = request.attach;
+  CLI::App* who = attach->add_option_group("Who", "one of");
+  who->add_option("--domain", spec.domain, "libvirt domain")->type_name("NAME");
+  who->add_option("--pid", spec.pid, "process: QEMU or any other with a shared mapping")
+      ->type_name("PID")
+      ->check(Quiet(CLI::Range(1, std::numeric_limits<int>::max())));
+  who->require_option(1);
+  attach->add_option("--name", spec.region, "name of the region [the domain's, or pid-PID]")
+      ->type_name("REGION");
+  CLI::App* much = attach->add_option_group("How much stays here", "all, if neither is given");
+  much->add_option("--local", words.local, "so many bytes stay here")->type_name("SIZE");
+  much->add_option("--ratio", words.ratio, "local:remote, such as 1:3")->type_name("L:R");
+  much->require_option(0, 1);
+  attach
+      ->add_option("--sponsor", spec.sponsors,
+                   "node that lends the memory, by name or HOST:PORT [hecad chooses]")
+      ->type_name("NODE");
+  attach->add_option("--qmp", spec.qmp_socket, "QMP socket of QEMU [found for a domain]")->type_name("PATH");
+  attach->add_option("--map", spec.mapping.path, "plain process: only mappings of this file")
+      ->type_name("PATH");
+  attach
+      ->add_option("--on-loss", words.on_loss,
+                   "a page whose only copy is lost: wait (the VM is stopped) or poison [wait]")
+      ->type_name("wait|poison")
+      ->check(Quiet(CLI::IsMember({"wait", "poison"})));
+  attach->add_option("--option", words.options, "rarely needed switch of hecad")->type_name("NAME=VALUE");
+}
+
+void DeclareOthers(CLI::App& app, Request& request, Words& words) {
+  AddCommand(app, "doctor", "What this host can do, and what to repair");
+  AddCommand(app, "status", "This hecad and its regions");
+  AddCommand(app, "nodes", "This node and its peers");
+  AddCommand(app, "regions", "Regions, or all about one of them")
+      ->add_option("region", request.region, "all about this one")
+      ->type_name("REGION");
+  CLI::App* limit =
+      AddCommand(app, "limit", "Change how much of a region may be here; returns when it is so");
+  limit->add_option("region", request.region, "which")->type_name("REGION")->required();
+  limit->add_option("size", words.size, "new limit; larger than the region: none")
+      ->type_name("SIZE")
+      ->required();
+  AddCommand(app, "detach", "Bring all of a region's memory home and let go; the VM runs all the time")
+      ->add_option("region", request.region, "which")
+      ->type_name("REGION")
+      ->required();
+  CLI::App* events = AddCommand(app, "events", "What happened");
+  events->add_flag("--follow", request.events.follow, "go on until interrupted");
+  events->add_option("--since", request.events.since, "only events after this sequence number")
+      ->type_name("N");
+  CLI::App* top = AddCommand(app, "top", "Faults, latencies and traffic of each region");
+  top->add_option("--interval", words.interval, "seconds between samples [1]")
+      ->type_name("SECONDS")
+      ->check(Quiet(CLI::Range(0.1, 3600.0)));
+  top->add_option("--count", words.count, "samples [no end on a terminal, 1 in a pipe]")
+      ->type_name("N")
+      ->check(Quiet(CLI::PositiveNumber));
+  CLI::App* leases = AddCommand(app, "leases", "Memory that other nodes borrow from this one");
+  CLI::App* free =
+      AddCommand(*leases, "free", "End a quarantined lease; what its owner stored is gone for good");
+  free->add_option("lease", words.lease, "which")->type_name("LEASE")->required();
+  free->add_flag("--force", request.force, "also a lease that is in use: its VM loses memory");
+  AddCommand(app, "version", "Versions of hecactl and hecad");
+  AddCommand(app, "completion", "Print the shell's completion script")
+      ->add_option("shell", words.shell, "bash")
+      ->required()
+      ->check(Quiet(CLI::IsMember({"bash"})));
+}
+
+void Declare(CLI::App& app, Request& request, Words& words) {
+  app.footer(kEnd);
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(34);
+  app.set_version_flag("--version", fmt::format("hecactl {}", Version()));
+  app.add_flag("--json", request.json, "One JSON document (events and top: one a line); keys in docs/cli.md");
+  app.add_option("--socket", request.socket, fmt::format("hecad's socket [{}]", control::kDefaultSocket))
+      ->type_name("PATH");
+  app.add_option("--timeout", words.timeout,
+                 "Give up after so long [30 for questions, none for long operations]")
+      ->type_name("SECONDS")
+      ->check(Quiet(CLI::Range(0.001, 1e6)));
+  DeclareAttach(app, request, words);
+  DeclareOthers(app, request, words);
+}
+
+Status CheckAttach(Request& request, const Words& words) {
+  control::AttachSpec& spec = request.attach;
+  if (!words.local.empty()) {
+    auto local = ParseSize(words.local);
+    if (!local.ok()) return local.status().WithContext("--local");
+    spec.local_limit = *local;
+  }
+  if (!words.ratio.empty()) {
+    auto ratio = ParseRatio(words.ratio);
+    if (!ratio.ok()) return ratio.status().WithContext("--ratio");
+    spec.ratio = *ratio;
+  }
+  spec.page_loss = words.on_loss == "poison" ? control::PageLoss::kPoison : control::PageLoss::kWait;
+  for (const std::string& option : words.options) {
+    const std::size_t equals = option.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return {ErrorCode::kInvalidArgument, fmt::format("--option: '{}' is not NAME=VALUE", option)};
+    }
+    spec.options.emplace_back(option.substr(0, equals), option.substr(equals + 1));
+  }
+  return Status();
+}
+
+Command CommandOf(const std::string& verb) {
+  constexpr std::pair<std::string_view, Command> kCommands[] = {
+      {"doctor", Command::kDoctor},   {"status", Command::kStatus},   {"nodes", Command::kNodes},
+      {"regions", Command::kRegions}, {"attach", Command::kAttach},   {"limit", Command::kLimit},
+      {"detach", Command::kDetach},   {"events", Command::kEvents},   {"top", Command::kTop},
+      {"leases", Command::kLeases},   {"version", Command::kVersion}, {"completion", Command::kText}};
+  for (const auto& [word, command] : kCommands) {
+    if (word == verb) return command;
+  }
+  return Command::kInvalid;
+}
+
+Status Check(const CLI::App& app, Request& request, const Words& words) {
+  const CLI::App* chosen = app.get_subcommands().front();
+  request.verb = chosen->get_name();
+  request.command = CommandOf(request.verb);
+  if (words.timeout > 0) request.timeout = Millis(static_cast<Millis::rep>(words.timeout * 1000 + 0.5));
+  request.interval = Millis(static_cast<Millis::rep>(words.interval * 1000 + 0.5));
+  if (words.count != 0) request.count = words.count;
+  if (!chosen->get_subcommands().empty()) request.command = Command::kFreeLease;
+  request.lease = LeaseId(words.lease);
+  if (request.command == Command::kText) request.text = BashCompletion(app);
+  if (request.command == Command::kAttach) return CheckAttach(request, words).WithContext("attach");
+  if (request.command == Command::kLimit) {
+    auto size = ParseSize(words.size);
+    if (!size.ok()) return size.status().WithContext("limit");
+    request.limit = *size;
+  }
+  return Status();
+}
+
+/// What CLI11 says of a misspelt command is only that one is missing.
+std::string UsageProblem(const CLI::App& app, std::span<const std::string> args,
+                         const CLI::ParseError& error) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    names.push_back(command->get_name());
+  }
+  if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && app.get_subcommands().empty()) {
+    const auto word =
+        std::find_if(args.begin(), args.end(), [](const auto& arg) { return !arg.starts_with('-'); });
+    if (word != args.end() && std::find(names.begin(), names.end(), *word) == names.end()) {
+      const std::string_view nearest = Nearest(*word, {names.begin(), names.end()});
+      return fmt::format("'{}' is no command{}", *word,
+                         nearest.empty() ? "" : fmt::format("; did you mean '{}'?", nearest));
+    }
+  }
+  return error.what();
+}
+
+}  // namespace
+
+Result<Request> ParseRequest(std::span<const std::string> args) {
+  Request request;
+  Words words;
+  CLI::App app(kAbout, "hecactl");
+  try {
+    Declare(app, request, words);
+    app.parse(std::vector<std::string>(args.rbegin(), args.rend()));
+  } catch (const CLI::CallForHelp&) {
+    // Of the innermost command that was named.
+    const CLI::App* innermost = &app;
+    while (!innermost->get_subcommands().empty()) innermost = innermost->get_subcommands().front();
+    request.command = Command::kText;
+    request.text = app.help();
+    if (innermost != &app) {
+      std::string path = "hecactl";
+      for (const CLI::App* at = &app; at != innermost;)
+        path += " " + (at = at->get_subcommands().front())->get_name();
+      request.text = innermost->help(path.substr(0, path.rfind(' ')));
+    }
+    return request;
+  } catch (const CLI::Success& version) {
+    request.command = Command::kText;
+    request.text = std::string(version.what()) + "\n";
+    return request;
+  } catch (const CLI::ParseError& error) {
+    return Status(ErrorCode::kInvalidArgument,
+                  fmt::format("{}; see hecactl --help", UsageProblem(app, args, error)));
+  }
+  HECA_RETURN_IF_ERROR(Check(app, request, words));
+  return request;
+}
+
+}  // namespace heca::cli

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What the command line asks for, as a value.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "base/clock.h"
+#include "control/local_server.h"
+#include "control/node_types.h"
+#include "heca/status.h"
+
+namespace heca::cli {
+
+enum class Command : std::uint8_t {
+  kInvalid = 0,
+  kText,  ///< help, version or completion: print `text`
+  kDoctor,
+  kStatus,
+  kNodes,
+  kRegions,
+  kAttach,
+  kLimit,
+  kDetach,
+  kEvents,
+  kTop,
+  kLeases,
+  kFreeLease,
+  kVersion,
+};
+
+struct Request {
+  Command command = Command::kInvalid;
+  std::string verb;  ///< the command's word, for messages
+  std::string text;
+  bool json = false;
+  std::string socket = control::kDefaultSocket;
+  std::optional<Millis>
+      timeout;  ///< none: 30 s for questions, as long as it takes for attach, limit and detach
+  control::AttachSpec attach;
+  RegionId region;
+  Bytes limit;
+  control::EventQuery events;
+  Millis interval{1000};
+  std::optional<std::uint64_t> count;  ///< samples of top; none: for ever on a terminal, one in a pipe
+  LeaseId lease;
+  bool force = false;
+};
+
+/// `args` without the program's name. kInvalidArgument: usage.
+[[nodiscard]] Result<Request> ParseRequest(std::span<const std::string> args);
+
+}  // namespace heca::cli

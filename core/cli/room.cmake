@@ -1,0 +1,15 @@
+find_package(nlohmann_json REQUIRED)
+target_link_libraries(heca_cli PUBLIC nlohmann_json::nlohmann_json)
+add_executable(hecactl ${HECA_CORE}/cli/main.cc)
+target_include_directories(hecactl PRIVATE ${CMAKE_BINARY_DIR}/include-roots/cli)
+target_compile_options(hecactl PRIVATE ${HECA_WARNINGS})
+target_link_libraries(hecactl PRIVATE heca_cli)
+install(TARGETS hecactl RUNTIME DESTINATION bin)
+
+# For the process tests of hecactl (tests/python/test_hecactl.py).
+if(HECA_TESTS)
+  add_executable(fake_hecad ${HECA_ROOT}/tests/programs/fake_hecad.cc)
+  target_include_directories(fake_hecad PRIVATE ${CMAKE_BINARY_DIR}/include-roots/cli ${HECA_ROOT}/tests)
+  target_compile_options(fake_hecad PRIVATE ${HECA_WARNINGS})
+  target_link_libraries(fake_hecad PRIVATE heca_control)
+endif()
