@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The guest: Debian's kernel, busybox, a handful of virtio modules, and memverify as its only program.
+
+Nothing is installed: the kernel's package is downloaded and unpacked into build/lab/cache. The image is rebuilt when
+a source of it changes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.deadline import LabError
+from lab.paths import CACHE, GUEST_SOURCES
+
+# In the order of loading; each needs the ones before it.
+MODULES = (
+    "drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_pci_modern_dev",
+    "drivers/virtio/virtio_pci_legacy_dev", "drivers/virtio/virtio_pci", "drivers/block/virtio_blk",
+    "drivers/virtio/virtio_balloon",
+)
+
+
+@dataclass(frozen=True)
+class GuestImage:
+    kernel: Path
+    initrd: Path
+
+
+def run(command: list[str], cwd: Path | None = None, timeout: float = 300) -> str:
+    done = subprocess.run(command, cwd=cwd, timeout=timeout, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise LabError(f"{' '.join(command)}: exit {done.returncode}: {done.stderr.strip()[-500:]}")
+    return done.stdout
+
+
+def kernel_package() -> str:
+    found = re.search(r"Depends: (linux-image-\S+)", run(["apt-cache", "depends", "linux-image-amd64"]))
+    if not found:
+        raise LabError("apt knows no linux-image-amd64: run apt-get update")
+    return found.group(1)
+
+
+def unpack_kernel(into: Path) -> None:
+    """vmlinuz and the modules above, from Debian's package."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as scratch:
+        try:
+            run(["apt-get", "download", kernel_package()], cwd=Path(scratch))
+        except LabError:  # lists that are missing or older than the archive
+            run(["apt-get", "update"])
+            run(["apt-get", "download", kernel_package()], cwd=Path(scratch))
+        package = next(Path(scratch).glob("*.deb"))
+        unpacked = Path(scratch) / "unpacked"
+        unpacked.mkdir()
+        wanted = ["./boot/vmlinuz-*", *(f"./lib/modules/*/kernel/{name}.ko" for name in MODULES)]
+        reader = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE)
+        subprocess.run(["tar", "-x", "-C", str(unpacked), "--wildcards", *wanted], stdin=reader.stdout, check=True,
+                       timeout=120)
+        reader.wait(60)
+        fresh = into.with_suffix(".new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        shutil.copy(next((unpacked / "boot").glob("vmlinuz-*")), fresh / "vmlinuz")
+        for name in MODULES:
+            shutil.copy(next(unpacked.glob(f"lib/modules/*/kernel/{name}.ko")), fresh)
+        fresh.rename(into)
+
+
+def compile_program(output: Path, sources: list[str], *flags: str) -> None:
+    run(["gcc", "-O2", "-Wall", "-Wextra", "-pthread", *flags, "-o", str(output),
+         *(str(GUEST_SOURCES / name) for name in sources)])
+
+
+WORKLOAD_SOURCES = ["memverify.c", "memory_load.c", "disk_load.c"]
+
+
+def pack_initrd(kernel: Path, into: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as scratch:
+        root = Path(scratch)
+        for name in ("bin", "modules", "proc", "sys", "dev"):
+            (root / name).mkdir()
+        shutil.copy("/usr/bin/busybox" if Path("/usr/bin/busybox").exists() else "/bin/busybox", root / "bin/busybox")
+        os.symlink("busybox", root / "bin/sh")
+        for name in MODULES:
+            shutil.copy(kernel / f"{Path(name).name}.ko", root / "modules")
+        (root / "modules/order").write_text("".join(f"{Path(name).name}.ko\n" for name in MODULES))
+        shutil.copy(GUEST_SOURCES / "init", root / "init")
+        (root / "init").chmod(0o755)
+        compile_program(root / "memverify", WORKLOAD_SOURCES, "-static")
+        os.mknod(root / "dev/console", 0o600 | stat.S_IFCHR, os.makedev(5, 1))
+        names = "\n".join(sorted(str(path.relative_to(root)) for path in root.rglob("*")))
+        with into.open("wb") as out:
+            subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], input=names.encode(), cwd=root, stdout=out,
+                           check=True, timeout=60)
+
+
+def sources_key() -> str:
+    digest = hashlib.sha256(repr(MODULES).encode())
+    for path in sorted(GUEST_SOURCES.iterdir()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def guest_image() -> GuestImage:
+    """Builds what is missing; safe to call from several processes. World-readable, for QEMUs of other users."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kernel = CACHE / "kernel"
+        if not (kernel / "vmlinuz").exists():
+            unpack_kernel(kernel)
+        initrd = CACHE / f"initrd-{sources_key()}"
+        if not initrd.exists():
+            for old in CACHE.glob("initrd-*"):
+                old.unlink()
+            pack_initrd(kernel, initrd.with_name("new-initrd"))
+            initrd.with_name("new-initrd").rename(initrd)
+    return GuestImage(kernel / "vmlinuz", initrd)
+
+
+def native_program(name: str, sources: list[str]) -> Path:
+    """A host program from the guest's sources: memverify for plain processes, mkdisk for disks."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    path = CACHE / f"{name}-{sources_key()}"
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            for old in CACHE.glob(f"{name}-*"):
+                old.unlink()
+            compile_program(path, sources)
+    return path

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A hecad with directories, ports and a hecad.toml of its own; and hecactl."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lab.deadline import LabError, wait_until
+from lab.links import CuttableLink
+from lab.paths import binary
+from lab.processes import spawn, stop, tail
+
+
+class CommandFailed(LabError):
+    """hecactl refused. `text` is what it said, `code` its exit code."""
+
+    def __init__(self, command: Sequence[str], code: int, text: str) -> None:
+        super().__init__(f"{' '.join(command)}: exit {code}: {text.strip()}")
+        self.code, self.text = code, text
+
+
+def run_hecactl(socket_path: Path, *arguments: str, seconds: float = 60) -> str:
+    command = [str(binary("hecactl")), "--socket", str(socket_path), "--json", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise LabError(f"{' '.join(command)}: not done within {seconds:g} s") from None
+    if done.returncode != 0:
+        raise CommandFailed(command, done.returncode, done.stderr)
+    return done.stdout
+
+
+def hecactl(socket_path: Path, *arguments: str, seconds: float = 60) -> Any:
+    """Runs `hecactl --json ARGUMENTS`; the answer, or CommandFailed."""
+    return json.loads(run_hecactl(socket_path, *arguments, seconds=seconds))
+
+
+def free_port(address: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Hecad:
+    """A compute node, a sponsor (donate), or both. start(), kill(), start() again is the crash that users have."""
+
+    def __init__(self, name: str, logs: Path, donate: str = "0", peers: Sequence[Hecad] = (),
+                 link: CuttableLink | None = None, fail: str = "", program: Path | None = None,
+                 **options: str | int | bool) -> None:
+        self.name, self.logs, self.link = name, logs, link
+        self.program = program or binary("hecad")
+        self.home = Path(tempfile.mkdtemp(prefix=f"heca-{name}-", dir="/tmp"))
+        self.memory = Path(tempfile.mkdtemp(prefix=f"heca-{name}-", dir="/dev/shm"))
+        self.socket = self.home / "hecad.sock"
+        self.address = link.far if link else "127.0.0.1"
+        self.fail = fail
+        ports = [7300, 7301, 9464] if link else [free_port("127.0.0.1") for _ in range(3)]
+        self.control_port, self.data_port, self.metrics_port = ports
+        self.log = logs / f"{name}.hecad.log"
+        settings: dict[str, str | int | bool] = {
+            "name": name, "run-dir": str(self.memory / "run"), "socket": str(self.socket),
+            "control-listen": f"{self.address}:{self.control_port}",
+            "data-listen": f"{self.address}:{self.data_port}",
+            "metrics-listen": f"{self.address}:{self.metrics_port}",
+            "slab-dir": str(self.memory / "slabs"), "donate": donate, "log-level": "debug",
+            **{key.replace("_", "-"): value for key, value in options.items()}}
+        self.config = self.home / "hecad.toml"
+        text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+        for peer in peers:
+            text += f'\n[[peer]]\nname = "{peer.name}"\naddress = "{peer.address}:{peer.control_port}"\n'
+        self.config.write_text(text)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.restarts = -1
+
+    def start(self, wait: bool = True) -> Hecad:
+        assert self.process is None
+        if not self.program.exists():
+            raise LabError(f"{self.program} is not built")
+        for place in ("run", "slabs"):
+            (self.memory / place).mkdir(exist_ok=True)
+        command = [str(self.program), "--config", str(self.config)]
+        environment = {**os.environ, "HECA_FAIL": self.fail} if self.fail else dict(os.environ)
+        self.restarts += 1
+        with self.log.open("ab") as out:
+            self.process = spawn(self.link.inside(command) if self.link else command, stdin=subprocess.DEVNULL,
+                                 stdout=out, stderr=out, env=environment)
+        if wait:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self, seconds: float = 20) -> None:
+        def ready() -> bool:
+            if self.process is None or self.process.poll() is not None:
+                code = self.process.returncode if self.process else None
+                raise LabError(f"hecad {self.name} ended with {code}:\n{tail(self.log)}")
+            try:
+                self.ctl("status", seconds=5)
+                return True
+            except LabError:
+                return False
+
+        wait_until(ready, seconds, f"hecad {self.name} ready\n{tail(self.log)}", poll=0.05)
+
+    def ctl(self, *arguments: str, seconds: float = 60) -> Any:
+        return hecactl(self.socket, *arguments, seconds=seconds)
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(30)
+        self.process = None
+
+    def terminate(self, seconds: float = 20) -> int:
+        """SIGTERM; the exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise LabError(f"hecad {self.name} ignores SIGTERM:\n{tail(self.log)}") from None
+        self.process = None
+        return code
+
+    def wait_exit(self, seconds: float = 20) -> int:
+        """For a crash that a fail point causes; the exit code (-9 for SIGKILL)."""
+        assert self.process is not None
+        code = self.process.wait(seconds)
+        self.process = None
+        return code
+
+    def resident_kib(self) -> int:
+        """What this hecad's process holds, for tests against growth."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+
+    # The verbs that tests use; the only place that knows hecactl's words and keys.
+
+    def attach(self, pid: int, name: str, local: str, qmp: Path | None = None, seconds: float = 60,
+               extra: Sequence[str] = ()) -> Any:
+        where = ["--qmp", str(qmp)] if qmp else []
+        return self.ctl("attach", "--pid", str(pid), *where, "--local", local, "--name", name, *extra,
+                        seconds=seconds)
+
+    def limit(self, name: str, size: str, seconds: float = 120) -> Any:
+        return self.ctl("limit", name, size, seconds=seconds)
+
+    def detach(self, name: str, seconds: float = 180) -> Any:
+        return self.ctl("detach", name, seconds=seconds)
+
+    def regions(self) -> list[dict[str, Any]]:
+        regions: list[dict[str, Any]] = self.ctl("regions")["regions"]
+        return regions
+
+    def region(self, name: str) -> dict[str, Any]:
+        for region in self.regions():
+            if region["name"] == name:
+                return region
+        raise LabError(f"hecad {self.name} has no region {name}")
+
+    def wait_active(self, name: str, seconds: float = 20) -> None:
+        wait_until(lambda: self.region(name)["state"] == "active", seconds, f"region {name} active", poll=0.1)
+
+    def wait_resident_below(self, name: str, size: int, seconds: float = 60) -> int:
+        def look() -> int | None:
+            resident = int(self.region(name)["resident_bytes"])
+            return resident if resident <= size else None
+
+        return wait_until(look, seconds, f"region {name} within {size >> 20} MiB", poll=0.2)
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in run_hecactl(self.socket, "events").splitlines()]
+
+    def close(self) -> None:
+        if self.process is not None:
+            stop(self.process, grace=5)
+            self.process = None
+        shutil.rmtree(self.home, ignore_errors=True)
+        shutil.rmtree(self.memory, ignore_errors=True)

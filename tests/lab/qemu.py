@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A stock QEMU under TCG, its RAM in shared files, with memverify inside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.deadline import LabError, wait_until
+from lab.guest_image import guest_image
+from lab.processes import spawn, stop, tail
+from lab.qmp import Qmp
+from lab.workload import Workload
+
+KERNEL_LINE = ("console=ttyS0 loglevel=4 panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check "
+               "random.trust_cpu=on")
+SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"  # what libvirt passes
+
+
+@dataclass(frozen=True)
+class Disk:
+    path: Path
+    cache: str = "writeback"  # "none" opens with O_DIRECT
+    aio: str = "threads"
+
+
+@dataclass
+class Qemu:
+    """Options are fields; start() boots, close() ends it. `qmp` is the lab's monitor, `heca_qmp` hecad's."""
+
+    name: str
+    logs: Path
+    mib: int = 1024
+    cpus: int = 2
+    nodes: int = 1                  # guest NUMA nodes, one RAM block each
+    ram_dir: Path | None = None     # default: a directory of its own on /dev/shm; or a hugetlbfs mount
+    ram_backend: str = "file"       # "file": shared file; "private": what hecad must refuse
+    disk: Disk | None = None
+    balloon: bool = False
+    free_page_reporting: bool = False
+    sandbox: bool = False
+    user: str | None = None
+    workload: dict[str, Any] = field(default_factory=dict)  # memverify's options
+    extra: list[str] = field(default_factory=list)
+
+    def start(self) -> Qemu:
+        self._home = Path(tempfile.mkdtemp(prefix="heca-lab-", dir="/tmp"))  # short: socket paths end at 107 bytes
+        self._ram = Path(tempfile.mkdtemp(prefix=f"heca-{self.name}-", dir=self.ram_dir or "/dev/shm"))
+        if self.user is not None:
+            for place in (self._home, self._ram):
+                shutil.chown(place, self.user)
+        self.serial_log = self._home / "serial.log"
+        self.heca_qmp = self._home / "heca.qmp"
+        self._errors = (self.logs / f"{self.name}.qemu.log").open("wb")
+        self.process: subprocess.Popen[bytes] = spawn(self._command(), self.user, stdin=subprocess.DEVNULL,
+                                                      stdout=self._errors, stderr=self._errors, cwd="/")
+        self.guest = Workload(self.name, self.serial_log, self.process, self._type)
+        try:
+            self.qmp = self._connect()
+            self._serial = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._serial.connect(str(self._home / "serial"))
+            threading.Thread(target=self._drain, args=(self._serial,), daemon=True).start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def ram_files(self) -> list[Path]:
+        return sorted(self._ram.iterdir())
+
+    def resident_bytes(self) -> int:
+        """What the RAM files hold now."""
+        return sum(path.stat().st_blocks * 512 for path in self.ram_files())
+
+    def _connect(self) -> Qmp:
+        try:
+            return Qmp(self._home / "lab.qmp")
+        except (LabError, OSError) as error:
+            raise LabError(f"{self.name} did not start: {error}\n{tail(Path(self._errors.name))}") from error
+
+    def _memory(self) -> list[str]:
+        each = self.mib // self.nodes
+        options: list[str] = []
+        for node in range(self.nodes):
+            if self.ram_backend == "file":
+                backend = f"memory-backend-file,mem-path={self._ram}/ram{node},share=on"
+            else:
+                backend = "memory-backend-ram"
+            options += ["-object", f"{backend},id=ram{node},size={each}M"]
+            if self.nodes > 1:
+                first = self.cpus * node // self.nodes
+                last = self.cpus * (node + 1) // self.nodes - 1
+                options += ["-numa", f"node,nodeid={node},memdev=ram{node},cpus={first}-{last}"]
+        return options if self.nodes > 1 else [*options, "-machine", "memory-backend=ram0"]
+
+    def _command(self) -> list[str]:
+        image = guest_image()
+        line = " ".join([KERNEL_LINE, *(f"mv.{name}={value}" for name, value in self.workload.items())])
+        command = ["qemu-system-x86_64", "-name", self.name, "-accel", "tcg,thread=multi,tb-size=128", "-M", "q35",
+                   "-cpu", "max", "-smp", str(self.cpus), "-m", f"{self.mib}M", *self._memory(), "-nodefaults",
+                   "-display", "none", "-no-reboot", "-kernel", str(image.kernel), "-initrd", str(image.initrd),
+                   "-append", line]
+        for monitor in ("lab", "heca"):
+            command += ["-chardev", f"socket,id={monitor},path={self._home}/{monitor}.qmp,server=on,wait=off",
+                        "-mon", f"chardev={monitor},mode=control"]
+        command += ["-chardev", f"socket,id=serial,path={self._home}/serial,server=on,wait=off,"
+                                f"logfile={self.serial_log}", "-serial", "chardev:serial"]
+        if self.disk is not None:
+            command += ["-drive", f"file={self.disk.path},format=raw,if=none,id=disk,read-only=on,"
+                                  f"cache={self.disk.cache},aio={self.disk.aio}",
+                        "-device", "virtio-blk-pci,drive=disk"]
+        if self.balloon or self.free_page_reporting:
+            reporting = ",free-page-reporting=on" if self.free_page_reporting else ""
+            command += ["-device", f"virtio-balloon-pci,id=balloon{reporting}"]
+        if self.sandbox:
+            command += ["-sandbox", SANDBOX]
+        return command + self.extra
+
+    def _type(self, command: str) -> None:
+        self._serial.sendall(f"{command}\n".encode())
+
+    @staticmethod
+    def _drain(serial: socket.socket) -> None:
+        try:
+            while serial.recv(65536):
+                pass  # the log file has it all; unread output would stall the guest
+        except OSError:
+            pass
+
+    def inflate_to(self, mib: int, seconds: float = 60) -> None:
+        """Sets the balloon so that the guest keeps `mib`, and waits until it has."""
+        self.qmp.execute("balloon", value=mib << 20)
+        wait_until(lambda: abs(self.qmp.execute("query-balloon")["actual"] - (mib << 20)) < 8 << 20, seconds,
+                   f"{self.name}: balloon at {mib} MiB", poll=0.2)
+
+    def close(self) -> None:
+        """Kills QEMU, keeps its console in the logs, removes the rest. Twice is fine."""
+        stop(self.process)
+        for name in ("qmp", "_serial"):
+            if hasattr(self, name):
+                getattr(self, name).close()
+        self._errors.close()
+        if self.serial_log.exists():
+            shutil.copyfile(self.serial_log, self.logs / f"{self.name}.serial.log")
+        shutil.rmtree(self._home, ignore_errors=True)
+        shutil.rmtree(self._ram, ignore_errors=True)
+
+
+def make_disk(path: Path, mib: int, seed: int) -> Path:
+    """A disk image that memverify's disk mode can verify with that seed."""
+    from lab.guest_image import native_program
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run([str(native_program("mkdisk", ["mkdisk.c"])), str(path), str(mib), str(seed)], check=True,
+                   timeout=120)
+    os.chmod(path, 0o644)
+    return path

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The only sponsor of a VM's pages goes away: the VM waits and is stopped, and never sees zeros."""
+
+from __future__ import annotations
+
+from lab.bench import Bench
+from lab.deadline import wait_until
+from lab.hardship import MIB
+
+
+def test_vm_is_stopped_and_goes_on_when_the_sponsor_returns(bench: Bench) -> None:
+    sponsor = bench.sponsor("1GiB")
+    compute = bench.compute(sponsor, loss_wait_seconds=3)
+    guest = bench.qemu(mib=512, workload={"mib": 320, "rate": 4000})
+    guest.guest.wait_ready()
+    compute.attach(guest.pid, "r1", "128MiB", qmp=guest.heca_qmp)
+    compute.wait_resident_below("r1", 128 * MIB)
+
+    sponsor.kill()
+    guest.qmp.wait_event("STOP", 30)
+    wait_until(lambda: any(event["kind"] == "vm-stopped" for event in compute.events()), 10, "event vm-stopped")
+    guest.guest.check()
+
+    sponsor.start()  # the same directories: its memory is still there
+    guest.qmp.wait_event("RESUME", 60)
+    guest.guest.wait_ticks(3, 60)
+    assert guest.guest.verify() == 0
+    guest.guest.check()
+    compute.detach("r1")
+    assert guest.guest.verify() == 0
+
+
+def test_both_hecads_crash_together(bench: Bench) -> None:
+    sponsor = bench.sponsor("1GiB")
+    compute = bench.compute(sponsor)
+    guest = bench.qemu(mib=384, workload={"mib": 240, "rate": 4000})
+    guest.guest.wait_ready()
+    compute.attach(guest.pid, "r1", "96MiB", qmp=guest.heca_qmp)
+    compute.wait_resident_below("r1", 96 * MIB)
+    for _ in range(2):
+        compute.kill()
+        sponsor.kill()
+        sponsor.start()
+        compute.start()
+        compute.wait_active("r1", 30)
+        guest.guest.wait_ticks(2, 60)
+        guest.guest.check()
+    compute.detach("r1")
+    assert guest.guest.verify() == 0
+    guest.guest.check()

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// A hecad that governs nothing: FakeNode behind the real local server, for tests of hecactl as a program.
+//   fake_hecad SOCKET [steps=N | endless | fail=CODE]...
+// steps=N makes attach, limit and detach report N steps at 10 ms each; endless lets them run until they are
+// cancelled; fail=CODE (a number of ErrorCode) lets every call fail. Ends at SIGTERM or when its standard
+// input closes.
+#include <poll.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "control/local_server.h"
+#include "support/fake_node.h"
+#include "support/node_samples.h"
+
+namespace {
+
+using heca::testing::FakeNode;
+
+std::function<heca::Status(heca::control::ProgressSink&)> Paced(std::uint64_t steps) {
+  return [steps](heca::control::ProgressSink& progress) {
+    for (std::uint64_t i = 1; i <= steps; ++i) {
+      progress.OnProgress({"write-back", i << 20, steps << 20, ""});
+      ::poll(nullptr, 0, 10);  // the pace of the work that is played here
+    }
+    return heca::Status();
+  };
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) return 2;
+  FakeNode fake;
+  fake.about = heca::testing::SampleNode();
+  fake.nodes = {heca::testing::SamplePeer()};
+  fake.leases = {heca::testing::SampleLease()};
+  fake.stats = {heca::testing::SampleStats(1000)};
+  fake.checks = {{"kernel", heca::control::Verdict::kOk, "as told by hecad", ""}};
+  fake.Tell(heca::testing::SampleEvent());
+  for (int i = 2; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word.starts_with("steps=")) fake.script = Paced(std::strtoull(word.c_str() + 6, nullptr, 10));
+    if (word == "endless") fake.script = FakeNode::UntilCancelled;
+    if (word.starts_with("fail=")) {
+      const auto code = static_cast<heca::ErrorCode>(std::atoi(word.c_str() + 5));
+      fake.FailWith(heca::Status(code, "VM 'x' cannot be governed: do this first"));
+    }
+  }
+  heca::control::LocalServerOptions options;
+  options.socket_path = argv[1];
+  auto server = heca::control::LocalServer::Start(options, fake);
+  if (!server.ok()) {
+    std::fprintf(stderr, "%s\n", server.status().ToString().c_str());
+    return 1;
+  }
+  std::puts("ready");
+  std::fflush(stdout);
+  char byte = 0;
+  while (::read(STDIN_FILENO, &byte, 1) > 0) {
+  }
+  return 0;
+}

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Remote 4 KiB fault over TCP loopback, beside the bare userfaultfd round trip and the bare TCP round trip.
+
+Boundary: the touching instruction (floor, heca), send() to last byte of recv() (wire), all in one process, one after
+the other in each round. Read faults in random order over memory that is away; the process, hecad and the sponsor share
+all CPUs; hecad evicts as it goes. Memory is warm: every page was written before.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lab.bench import Bench
+from machine import percentile
+from program import Program
+
+SUMMARY = "latency of a remote fault against its parts (ratio_p50 <= 1.25)"
+RAW = Path(__file__).resolve().parents[2] / "build" / "bench" / "fault.raw"
+
+
+def run(quick: bool) -> dict[str, Any]:
+    rounds = 4000 if quick else 20000
+    bench = Bench("bench-fault")
+    try:
+        sponsor = bench.sponsor(donate="1GiB", log_level="info")
+        compute = bench.compute(sponsor, log_level="info")
+        program = bench.keep(Program("bench_fault", Path("/dev/shm/heca-bench-fault"), "512", str(rounds)))
+        compute.attach(program.pid, "fault", "64MiB", extra=["--map", str(program.file)])
+        program.say()
+        samples: list[list[int]] = []
+        while (line := program.line()) != "done":
+            samples.append([int(field) for field in line.split()])
+        compute.detach("fault")
+    finally:
+        bench.close()
+    RAW.write_text("".join(f"{' '.join(map(str, row))}\n" for row in samples))
+    samples = samples[len(samples) // 10:]  # the first tenth warms caches and allocations
+    figures = {}
+    for index, name in enumerate(("uffd_floor_us", "wire_us", "heca_us")):
+        column = [row[index] / 1000 for row in samples]
+        figures[name] = {"p50": percentile(column, 0.50), "p99": percentile(column, 0.99)}
+    parts = figures["uffd_floor_us"]["p50"] + figures["wire_us"]["p50"]
+    return {"boundary": __doc__, "rounds": len(samples), **figures, "ratio_p50": figures["heca_us"]["p50"] / parts}
+
+
+def table(result: dict[str, Any]) -> str:
+    lines = [f"{'':16}{'p50 us':>10}{'p99 us':>10}"]
+    for name in ("uffd_floor_us", "wire_us", "heca_us"):
+        lines.append(f"{name:16}{result[name]['p50']:10.1f}{result[name]['p99']:10.1f}")
+    lines.append(f"ratio_p50 = heca / (floor + wire) = {result['ratio_p50']:.2f}   (to reach: 1.25)")
+    return "\n".join(lines)

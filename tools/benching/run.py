@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""tools/bench: runs benchmarks, keeps their numbers in build/bench/NAME.json and prints them as tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RELEASE = ROOT / "build" / "release"
+RESULTS = ROOT / "build" / "bench"
+os.environ["HECA_BUILD"] = str(RELEASE)
+sys.path.insert(0, str(ROOT / "tests"))
+
+import aggregate  # noqa: E402  (the lab package is found by the path above)
+import bulk  # noqa: E402
+import fault  # noqa: E402
+import native  # noqa: E402
+import scale  # noqa: E402
+from machine import describe  # noqa: E402
+
+BENCHMARKS = {
+    "fault": fault, "bulk": bulk, "aggregate": aggregate, "scale": scale,
+    "policy": native.Native("policy", "bench_policy", "miss rates of eviction policies on recorded traces"),
+}
+
+
+def build() -> None:
+    for command in (["cmake", "--preset", "release"], ["cmake", "--build", "--preset", "release"]):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-4000:]}")
+
+
+def main() -> int:
+    names = "\n".join(f"  {name:10} {part.SUMMARY}" for name, part in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(prog="tools/bench", formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     epilog=f"benchmarks:\n{names}\n\nnumbers go to build/bench/NAME.json")
+    parser.add_argument("name", nargs="+", choices=[*BENCHMARKS, "all"])
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and sizes, for a look; not for figures")
+    parser.add_argument("--no-build", action="store_true", help="use build/release as it is")
+    arguments = parser.parse_args()
+    if not arguments.no_build:
+        build()
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    chosen = list(BENCHMARKS) if "all" in arguments.name else arguments.name
+    for name in chosen:
+        begin = time.monotonic()
+        result = BENCHMARKS[name].run(arguments.quick)
+        result = {"benchmark": name, "quick": arguments.quick, "machine": describe(), **result}
+        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+        print(f"\n== {name} ({time.monotonic() - begin:.0f} s; {result['machine']})\n{BENCHMARKS[name].table(result)}",
+              flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The tiers of tools/test: what each needs and how it runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from results import Results, from_gtest, from_junit
+
+ROOT = Path(__file__).resolve().parents[2]
+LOGS = ROOT / "build" / "test"
+PYTHON = "/usr/bin/python3"  # Debian's, which Debian's packages belong to
+
+# Rooms whose unit tests are also built with sanitizers in the short form: those that parse foreign bytes or touch raw
+# memory, and those with threads of their own. Not those that compile gRPC's headers; `long` takes every room.
+SANITIZED: dict[str, tuple[str, ...]] = {
+    "asan": ("base", "os", "wire", "region", "transport", "fault", "guest"),
+    "tsan": ("transport", "fault"),
+}
+SECONDS_PER_PROGRAM = 300
+
+
+class BuildFailed(Exception):
+    pass
+
+
+def run(command: list[str], log: Path | None = None, seconds: float = 3600,
+        environment: Mapping[str, str] | None = None) -> int:
+    """Exit code; 124 when it took longer than `seconds`. Output goes to the log or to the terminal."""
+    out = log.open("wb") if log else None
+    try:
+        return subprocess.run(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT if out else None,
+                              timeout=seconds, env={**os.environ, **(environment or {})}).returncode
+    except subprocess.TimeoutExpired:
+        return 124
+    finally:
+        if out:
+            out.close()
+
+
+def targets(preset: str) -> list[str]:
+    listed = subprocess.run(["ninja", "-C", f"build/{preset}", "-t", "targets", "all"], cwd=ROOT, check=True,
+                            capture_output=True, text=True)
+    return [line.split(":")[0] for line in listed.stdout.splitlines()]
+
+
+def configure(preset: str) -> None:
+    log = LOGS / f"configure-{preset}.log"
+    if run(["cmake", "--preset", preset], log) != 0:
+        raise BuildFailed(f"configuring {preset} failed:\n" + log.read_text(errors="replace")[-4000:])
+
+
+def build(preset: str, wanted: list[str] | None = None) -> None:
+    configure(preset)
+    log = LOGS / f"build-{preset}.log"
+    if run(["cmake", "--build", f"build/{preset}", "--", *(wanted or [])], log) != 0:
+        text = log.read_text(errors="replace")
+        at = text.find("FAILED:")
+        raise BuildFailed(f"building {preset} failed:\n" + text[max(at, 0):][:6000])
+
+
+def run_programs(preset: str, programs: list[Path], environment: Mapping[str, str] | None = None) -> Results:
+    results = Results()
+    for program in programs:
+        log = LOGS / f"{preset}-{program.name}.log"
+        code = run([str(program)], log, SECONDS_PER_PROGRAM, environment)
+        text = log.read_text(errors="replace")
+        found = from_gtest(f"{preset}/{program.name}", text, code)
+        if found.failures:
+            print(text[-6000:])
+        results.add(found)
+    return results
+
+
+def test_programs(preset: str) -> list[Path]:
+    return sorted(path for path in (ROOT / "build" / preset).rglob("*_test")
+                  if path.is_file() and os.access(path, os.X_OK))
+
+
+def lint() -> Results:
+    done = subprocess.run([PYTHON, "tools/lint-rooms"], cwd=ROOT, capture_output=True, text=True)
+    problems = [line for line in done.stdout.splitlines() if line.startswith("lint: ")]
+    if done.returncode != 0 and not problems:
+        problems = [f"tools/lint-rooms ended with {done.returncode}: {done.stderr[-500:]}"]
+    return Results(passed=0 if problems else 1, failures=problems)
+
+
+def unit() -> Results:
+    build("dev")
+    return run_programs("dev", test_programs("dev"))
+
+
+def pytest(folder: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Results:
+    report = LOGS / f"{Path(folder).name}.xml"
+    report.unlink(missing_ok=True)
+    code = run([PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", folder, *arguments],
+               environment=environment)
+    return from_junit(folder, report, code)
+
+
+def python() -> Results:
+    return pytest("tests/python")
+
+
+def integration() -> Results:
+    build("dev")
+    return pytest("tests/integration")
+
+
+def lab() -> Results:
+    build("dev")
+    return pytest("tests/lab")
+
+
+def fuzz(seconds: int = 10) -> Results:
+    configure("fuzz")
+    names = [name for name in targets("fuzz") if name.endswith("_fuzz") and "/" not in name]
+    if not names:
+        return Results(failures=["fuzz: no target ends in _fuzz"])
+    build("fuzz", names)
+    results = Results()
+    for name in names:
+        program = next(path for path in (ROOT / "build/fuzz").rglob(name) if path.is_file())
+        corpus = ROOT / "build/fuzz/corpus" / name  # what libFuzzer finds; the seeds are only read
+        corpus.mkdir(parents=True, exist_ok=True)
+        seeds = ROOT / "tests/fuzz/corpus" / name.removesuffix("_fuzz")
+        log = LOGS / f"{name}.log"
+        command = [str(program), f"-max_total_time={seconds}", f"-artifact_prefix={LOGS}/{name}-", str(corpus)]
+        if run(command + ([str(seeds)] if seeds.is_dir() else []), log, seconds + 120) == 0:
+            results.passed += 1
+        else:
+            print(log.read_text(errors="replace")[-4000:])
+            results.failures.append(f"{name}: see {log.relative_to(ROOT)}")
+    return results
+
+
+SANITIZER_OPTIONS = {
+    "ASAN_OPTIONS": "detect_stack_use_after_return=1:abort_on_error=0",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+}
+
+
+def sanitized(preset: str, rooms: tuple[str, ...] | None) -> Results:
+    """rooms None: all that have tests."""
+    configure(preset)
+    there = {name for name in targets(preset) if name.endswith("_test") and "/" not in name}
+    wanted = sorted(there if rooms is None else {f"{room}_test" for room in rooms})
+    build(preset, wanted)
+    return run_programs(preset, [path for path in test_programs(preset) if path.name in wanted], SANITIZER_OPTIONS)
+
+
+def sanitizers() -> Results:
+    results = Results()
+    for preset, rooms in SANITIZED.items():
+        results.add(sanitized(preset, rooms))
+    return results
+
+
+LONG = {"HECA_LONG": "1", "PYTEST_ADDOPTS": "-o timeout=7200"}
+
+
+def long() -> Results:
+    results = Results()
+    for preset in ("asan", "ubsan", "tsan"):
+        results.add(sanitized(preset, None))
+    build("dev")
+    results.add(pytest("tests/integration", environment=LONG))
+    results.add(pytest("tests/lab", environment=LONG))
+    for preset in ("asan", "tsan"):
+        build(preset, ["hecad", "hecactl"])
+        build_directory = str(ROOT / "build" / preset)
+        results.add(pytest("tests/integration", "-k", "process",
+                           environment={**LONG, "HECA_BUILD": build_directory, **SANITIZER_OPTIONS}))
+    results.add(fuzz(seconds=300))
+    return results
+
+
+@dataclass(frozen=True)
+class Tier:
+    needs: str
+    run: Callable[[], Results]
+
+
+TIERS: dict[str, Tier] = {
+    "lint": Tier("nothing but the sources", lint),
+    "python": Tier("python3-pytest", python),
+    "unit": Tier("a dev build; root for userfaultfd, or skips", unit),
+    "integration": Tier("a dev build, root, /dev/userfaultfd", integration),
+    "lab": Tier("a dev build, root, qemu-system-x86_64, network namespaces, 3 GiB of /dev/shm", lab),
+    "fuzz": Tier("clang with libFuzzer", fuzz),
+    "sanitizers": Tier("; ".join(f"{preset} builds of {', '.join(rooms)}" for preset, rooms in SANITIZED.items()),
+                       sanitizers),
+    "long": Tier("all of the above and some hours", long),
+}
