@@ -90,6 +90,8 @@ void RegionEngine::Stop() { loop_->Stop(); }
 
 bool RegionEngine::running() const { return loop_->running(); }
 
+bool RegionEngine::counted() const { return loop_->counted(); }
+
 const region::PageTable& RegionEngine::table() const { return loop_->table(); }
 
 EngineStats RegionEngine::Stats() const {

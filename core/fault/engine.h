@@ -83,6 +83,8 @@ class RegionEngine {
 
   /// False after Stop or the target's death.
   [[nodiscard]] bool running() const;
+  /// False while a fresh start still counts the pages that were here before: until then too few seem resident.
+  [[nodiscard]] bool counted() const;
   [[nodiscard]] EngineStats Stats() const;
   [[nodiscard]] const region::PageTable& table() const;
 

@@ -71,6 +71,7 @@ Status FaultLoop::Prepare(bool take_over) {
   }
   if (!take_over) {
     census_.emplace(loop_, pager_);
+    counted_.store(false, std::memory_order_release);
     return Status();
   }
   HECA_RETURN_IF_ERROR(RecoverPages(loop_, pager_));
@@ -149,7 +150,10 @@ bool FaultLoop::Serve() {
     next_retry_ = Clock::now() + kRetryEvery;
   }
   handler_.MoveCeiling();
-  if (census_ && !census_->Step()) census_.reset();
+  if (census_ && !census_->Step()) {
+    census_.reset();
+    counted_.store(true, std::memory_order_release);
+  }
   more = homecoming_.Step() || census_.has_value() || more;
   const bool home = homecoming_.stage() == HomeStage::kDone && !home_.load(std::memory_order_relaxed);
   if (home || Clock::now() >= next_look_) LookAround();

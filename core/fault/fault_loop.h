@@ -65,6 +65,8 @@ class FaultLoop {
   [[nodiscard]] std::uint32_t slots_used() const { return slots_used_.load(std::memory_order_relaxed); }
   /// Everything given back: no slot is condemned or being released.
   [[nodiscard]] bool released_all() const { return released_all_.load(std::memory_order_acquire); }
+  /// False while the pages that a fresh attach found in the file are still being counted.
+  [[nodiscard]] bool counted() const { return counted_.load(std::memory_order_acquire); }
   [[nodiscard]] bool running() const { return running_.load(std::memory_order_acquire); }
 
  private:
@@ -98,6 +100,7 @@ class FaultLoop {
   std::optional<Census> census_;
   std::atomic<std::uint32_t> requests_{0};
   std::atomic<bool> running_{false};
+  std::atomic<bool> counted_{true};
   std::atomic<bool> home_{false};
   std::atomic<bool> released_all_{true};
   std::atomic<std::uint32_t> slots_free_{0};
