@@ -58,23 +58,24 @@ Status Session::EnsureSlots(Bytes limit) {
 }
 
 Status Session::WaitForLimit(control::ProgressSink& progress) {
-  const std::uint64_t start = Resident().value();
-  std::uint64_t best = start;
+  std::uint64_t start = 0;  // grows while the pages are being counted
+  std::uint64_t best = ~std::uint64_t{0};
   auto stuck = Deadline::After(std::chrono::seconds(30));
   for (;;) {
     const std::uint64_t resident = Resident().value();
+    start = std::max(start, resident);
     Bytes limit{0};
     {
       const std::lock_guard lock(record_mutex_);
       limit = Bytes(record_.limit);
     }
     if (!engine_->running()) return Status(ErrorCode::kNotFound, "the process of region '" + name_ + "' has ended");
-    if (resident <= limit.value()) return Status();
+    if (engine_->counted() && resident <= limit.value()) return Status();
     progress.OnProgress({"write-back", start - std::min(start, resident), start - limit.value(), ""});
     if (progress.Cancelled()) {
       return Status(ErrorCode::kAborted, "nobody waits any more; region '" + name_ + "' keeps shrinking to its limit");
     }
-    if (resident < best) {
+    if (resident < best || !engine_->counted()) {
       best = resident;
       stuck = Deadline::After(std::chrono::seconds(30));
     } else if (stuck.Passed()) {
