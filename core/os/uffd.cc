@@ -82,8 +82,13 @@ Status Uffd::Register(TargetAddress start, Bytes length) {
 
 Status Uffd::Unregister(TargetAddress start, Bytes length) {
   uffdio_range range = Range(start, length);
-  if (::ioctl(fd_.get(), UFFDIO_UNREGISTER, &range) == 0) return Status();
-  return Status::FromErrno(errno, "UFFDIO_UNREGISTER", ErrorScope::kRegion);
+  if (::ioctl(fd_.get(), UFFDIO_UNREGISTER, &range) != 0) {
+    return Status::FromErrno(errno, "UFFDIO_UNREGISTER", ErrorScope::kRegion);
+  }
+  // The kernel wakes who waits before it clears the mapping's flags: a thread that faults in between (under its own
+  // VMA lock) goes to sleep in a context that will never be asked again.
+  (void)Wake(start, length);
+  return Status();
 }
 
 Result<std::size_t> Uffd::Read(std::span<UffdEvent> events) {

@@ -62,6 +62,7 @@ class Uffd {
   Result<UffdHandshake> Handshake(std::uint64_t features);
   /// Registers MISSING, MINOR and WP. Repeating it is harmless. kBusy: another context owns the range.
   Status Register(TargetAddress start, Bytes length);
+  /// Nobody waits for this range any more when it returns.
   Status Unregister(TargetAddress start, Bytes length);
 
   /// Reads up to events.size() (at most 64) messages; 0 if there are none. Faults come before other events.
