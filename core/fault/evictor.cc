@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "base/fail_points.h"
@@ -196,6 +197,7 @@ void Evictor::Leave(std::span<const PageIndex> pages) {
   ArmJob(job);
   (void)FailPointHit(FailPoint::kCrashAfterArm);
   job.mark = loop_.guard.Mark();
+  job.stalls = stalls_;
   (void)waiting_.Push(index);
   ++waiting_count_;
 }
@@ -241,10 +243,28 @@ std::byte* Evictor::TakeBuffer() {
   return buffer;
 }
 
+/// False while a demand stalls. A job that was armed before the end of a stall is marked anew.
+bool Evictor::MayTrustMark(WriteBackJob& job) {
+  if (fetcher_.Stalled(Clock::now())) {
+    stalled_ = true;
+    return false;
+  }
+  if (std::exchange(stalled_, false)) {
+    ++stalls_;
+    after_stall_ = loop_.guard.Mark();
+  }
+  if (job.stalls != stalls_) {
+    job.stalls = stalls_;
+    job.mark = after_stall_;
+  }
+  return true;
+}
+
 bool Evictor::SendOne() {
   if (!guarded_) guarded_ = waiting_.Pop();
   if (!guarded_) return false;
   WriteBackJob& job = exchange_.jobs[*guarded_];
+  if (!MayTrustMark(job)) return false;
   if (!loop_.guard.Drained(job.mark) && !FailPointHit(FailPoint::kSkipIoGuard)) {
     if (!job.waited) loop_.counters.io_waits.Add();
     job.waited = true;
@@ -309,7 +329,11 @@ void Evictor::FinishRun(WriteBackJob& job) {
   };
   const std::size_t begin = job.finished;
   const WriteBackItem& first = job.items[begin];
-  if (!stands(begin)) {  // written meanwhile: the new slot goes back
+  if (!stands(begin)) {  // written meanwhile, or called home: the new slot goes back
+    const PageEntry entry = loop_.table.Get(first.page);
+    if (entry.state == PageState::kLeaving && entry.generation == first.generation) {
+      pager_.CancelLeaving(first.page, false);  // before the slot goes: the table still names it
+    }
     if (first.all_zero) loop_.slots.Return(first.slot); else loop_.slots.Condemn(first.slot);
     ++job.finished;
     return;

@@ -10,6 +10,10 @@
 // faults on the arm, and that fault makes the page dirty. A page whose write-back was acknowledged is dropped, never
 // kept as clean. So Here and clean means: never written, by whatever way, since it was placed.
 //
+// Why a job waits while the store does not answer. The I/O guard's last resort is a grace time, and a direct read may
+// be in flight for as long as we let it wait: it has pinned some of its pages and faults on another one, which is away.
+// So nothing is sent while a demand stalls, and what was armed by then is marked anew when the demand is through.
+//
 // Why dropping between two reads of the userfaultfd loses nothing. A writer that faulted on the arm has not written:
 // it sleeps, and after the punch it is served like MISSING. So unread events need not be looked at before a punch.
 #pragma once
@@ -55,6 +59,7 @@ class Evictor final : private ResidentView {
   void FinishRun(WriteBackJob& job);
   void Abandon(WriteBackJob& job);
   [[nodiscard]] bool SendOne();
+  [[nodiscard]] bool MayTrustMark(WriteBackJob& job);
   [[nodiscard]] std::byte* TakeBuffer();
   [[nodiscard]] bool WantsMore();
   [[nodiscard]] bool EvictOne();
@@ -83,6 +88,9 @@ class Evictor final : private ResidentView {
   std::size_t waiting_count_ = 0;  // jobs armed and not yet sent
   bool evicting_ = false;   // between the watermarks: on the way down
   bool halted_ = false;
+  bool stalled_ = false;       ///< a demand was not answered for long, at the last look
+  std::uint32_t stalls_ = 0;   ///< how many such times have ended
+  IoMark after_stall_;         ///< the moment when the last of them had ended
   bool starved_ = false;    // the last sweep found too little; ask again after a moment
   Clock::time_point starved_until_{};
 };

@@ -64,6 +64,7 @@ Outcome Fetcher::Demand(PageIndex page, bool write) {
     const std::uint16_t index = free_requests_[free_count_ - 1];
     started = urgent_->Start(OpTag(index), {&slot, 1});
     if (started.ok()) {
+      if (demands_in_flight() == 0) last_progress_ = Clock::now();
       --free_count_;
       urgent_requests_[index] = {expected, slot};
       BeginReading(slot);
@@ -148,6 +149,7 @@ void Fetcher::OnUrgent(OpTag tag, const Status& status, std::span<const std::byt
   const Expected expected = urgent_requests_[index].expected;
   EndReading(urgent_requests_[index].slot);
   free_requests_[free_count_++] = index;
+  last_progress_ = Clock::now();
   if (status.ok()) {
     loop_.counters.bytes_fetched.Add(bytes.size());
     (void)pager_.PlaceFetched({&expected, 1}, bytes.data(), AnswerSource::kStore);

@@ -38,6 +38,10 @@ class Fetcher {
   [[nodiscard]] PollNeed UrgentNeed() const { return urgent_->Need(); }
   [[nodiscard]] PollNeed BulkNeed() const { return bulk_->Need(); }
   [[nodiscard]] std::size_t demands_in_flight() const { return kUrgentRequests - free_count_; }
+  /// True while threads wait and nothing has come for a tenth of a second: the store is out of reach, or as good as.
+  [[nodiscard]] bool Stalled(Clock::time_point now) const {
+    return demands_in_flight() > 0 && now - last_progress_ > kStall;
+  }
   /// True while a read of the slot is (or, rarely, may be) in flight: it is not released yet.
   [[nodiscard]] bool MayBeReading(Slot slot) const { return reading_[slot.value() % kReadingCells] != 0; }
 
@@ -55,6 +59,7 @@ class Fetcher {
     Expected expected;
     Slot slot;
   };
+  static constexpr Millis kStall{100};  // a slow answer takes a few milliseconds
   static constexpr std::size_t kReadingCells = 4096;
   class UrgentSink;
   class BulkSink;
@@ -74,6 +79,7 @@ class Fetcher {
   std::array<UrgentRequest, kUrgentRequests> urgent_requests_{};
   std::array<std::uint16_t, kUrgentRequests> free_requests_{};
   std::size_t free_count_ = 0;
+  Clock::time_point last_progress_{};  ///< the last urgent answer, or the first request after none
   std::array<std::uint16_t, kReadingCells> reading_{};
   bool bulk_failed_ = false;
   bool in_bulk_poll_ = false;

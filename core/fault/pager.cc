@@ -69,9 +69,11 @@ Outcome Pager::PlaceZero(PageIndex page, bool write) {
   Patience patience(loop_);
   while (true) {
     if (loop_.table.Get(page).state != PageState::kZero) break;
-    const Placement placement = loop_.placer.Zero(page, write ? Arm::kNo : Arm::kYes);
+    // Nothing is clean any more once the pages are called home: see PlaceFetched and Homecoming::UnprotectSome.
+    const bool clean = !write && !loop_.homing;
+    const Placement placement = loop_.placer.Zero(page, clean ? Arm::kYes : Arm::kNo);
     if (placement.answer == KernelAnswer::kDone) {
-      BecomeHere(page, write ? PlaceCause::kWriteFault : PlaceCause::kReadFault, !write, kNoSlot);
+      BecomeHere(page, write ? PlaceCause::kWriteFault : PlaceCause::kReadFault, clean, kNoSlot);
       loop_.recent.Touch(page, loop_.fault_time);
       loop_.Answered(AnswerSource::kZero);
       return Outcome::kAnswered;

@@ -12,6 +12,11 @@ using region::PageState;
 
 namespace {
 
+/// True if asking InFile leaves the write protection of a clean page as it was.
+bool KeepsArm(LoopContext& loop, PageIndex page) {
+  return loop.map.BlockOf(page).file.knows_holes() || loop.config.abilities.continue_protected;
+}
+
 /// Is the page in the file? On hugetlbfs the only oracle is CONTINUE, which maps it; none if the kernel will not say.
 std::optional<bool> InFile(LoopContext& loop, PageIndex page, const PageEntry& entry) {
   if (loop.map.BlockOf(page).file.knows_holes()) return loop.placer.MayHold(page);
@@ -130,7 +135,7 @@ class Recovery {
       case PageState::kHere:
         if (!*in_file) {
           BecomeZero(page);
-        } else if (!entry.clean) {
+        } else if (!entry.clean || !KeepsArm(loop_, page)) {
           BecomeDirty(page);
         }
         break;
@@ -144,8 +149,11 @@ class Recovery {
         if (*in_file) TurnRound(page); else BecomeAway(page);
         break;
       case PageState::kAway:
-      case PageState::kLost:
         if (*in_file) pager_.RemoveStray(page);
+        break;
+      case PageState::kLost:  // this daemon's store may have it
+        if (*in_file) pager_.RemoveStray(page);
+        BecomeAway(page);
         break;
       case PageState::kPoisoned:
         break;

@@ -8,7 +8,7 @@
 //   Leaving      in file: Here, dirty            Dropping     in file: Here, dirty
 //                hole:    Zero (discarded)                    hole:    Away; without slot: Zero
 //   Cancel       as Leaving                      Coming       in file: Here, dirty (it was placed)
-//   Lost         stays; in file: punched         Prefetching  hole:    Away
+//   Lost         asked again: as Away            Prefetching  hole:    Away
 //   Poisoned     stays                           Away         in file: stray, punched; hole: Away
 //
 // Pages that turn round are unprotected. A dirty page that is armed all the same raises one more WP fault, which is

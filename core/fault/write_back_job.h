@@ -40,6 +40,7 @@ struct WriteBackJob {
   std::size_t count = 0;
   std::array<WriteBackItem, kMaxBatchPages> items{};
   IoMark mark;
+  std::uint32_t stalls = 0;     ///< Evictor::stalls_ when it was marked
   bool waited = false;          ///< for I/O in flight, at least once
   std::byte* buffer = nullptr;  ///< count pages, item n at n * page size
   Status status;                ///< the first error; then no item counts as stored
