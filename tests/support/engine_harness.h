@@ -120,6 +120,8 @@ class TestGuard final : public IoGuard {
     holds_ = true;
     drained_ = marks_.load();
   }
+  /// All I/O in flight up to now is over, as far as the guard knows; marks from now on are held.
+  void Advance() { drained_ = marks_.load(); }
   void LetGo() {
     drained_ = ~std::uint64_t{0};
     holds_ = false;
