@@ -55,6 +55,24 @@ TEST(EngineLimit, NothingIsCopiedBeforeTheIoIsOver) {
   EXPECT_GT(harness.engine().Stats().io_waits, 0U);
 }
 
+TEST(EngineLimit, CallsHomeABatchOfOneThatWasJustStored) {
+  for (int round = 0; round < 20; ++round) {
+    // One page is old enough to leave: a batch of one.
+    EngineHarness harness({.pages = 128, .limit = 64, .prefetch = false, .min_residence = std::chrono::hours(1)});
+    const std::uint64_t value = 4711;
+    ASSERT_EQ(::pwrite(harness.guest().file(), &value, 8, 64), 8);
+    ASSERT_TRUE(harness.Start().ok());
+    for (std::uint64_t page = 1; page < 63; ++page) harness.guest().Word(page) = page;
+    const Deadline deadline = Deadline::After(std::chrono::seconds(5));
+    while (harness.arena().switches().written.load() == 0 && !deadline.Passed()) {
+    }
+    harness.engine().BringHome();  // as a rule the loop finds this and the store's answer in one round
+    ASSERT_TRUE(harness.engine().WaitHome(Deadline::After(std::chrono::seconds(5)))) << "round " << round;
+    ASSERT_EQ(harness.guest().Word(0), value);
+    ASSERT_EQ(harness.arena().CountPresent(), 0U);
+  }
+}
+
 TEST(EngineLimit, AWriteInTheWindowCancels) {
   EngineHarness harness({.pages = 256, .limit = 128});
   ASSERT_TRUE(harness.Start().ok());
