@@ -40,6 +40,11 @@ void VmControl::Request(Wish wish) {
   changed_.notify_all();
 }
 
+bool VmControl::Idle() const {
+  const std::lock_guard lock(mutex_);
+  return wish_ == Wish::kNone && !busy_;
+}
+
 Status VmControl::Wait(Deadline deadline) {
   std::unique_lock lock(mutex_);
   if (!changed_.wait_until(lock, deadline.when(), [this] { return wish_ == Wish::kNone && !busy_; })) {

@@ -40,6 +40,8 @@ class VmControl {
 
   /// True from the moment when our stop was sent until a continue, ours or an operator's.
   [[nodiscard]] bool HoldsStop() const { return hold_->state.load(std::memory_order_acquire) != HoldState::kNone; }
+  /// True if no request waits or is under way.
+  [[nodiscard]] bool Idle() const;
   /// Waits until the latest request has been carried out; its error if it failed. kDeadlineExceeded of a stop means
   /// that QEMU has it and has not completed it.
   [[nodiscard]] Status Wait(Deadline deadline);
@@ -66,7 +68,7 @@ class VmControl {
 
   Qmp& qmp_;
   const std::shared_ptr<Hold> hold_ = std::make_shared<Hold>();
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   Wish wish_ = Wish::kNone;
   bool busy_ = false;
