@@ -135,8 +135,14 @@ class Node::Impl {
       return;
     }
     end_tries.erase(session->name());
+    Forget(session);
+  }
+
+  /// The name may belong to a newer session already.
+  void Forget(const std::shared_ptr<Session>& session) {
     const std::lock_guard lock(mutex);
-    sessions.erase(session->name());
+    const auto found = sessions.find(session->name());
+    if (found != sessions.end() && found->second == session) sessions.erase(found);
   }
 
   Result<std::shared_ptr<Session>> Find(const RegionId& name) {
@@ -253,8 +259,7 @@ Status Node::Detach(const RegionId& region, control::ProgressSink& progress) {
     Log().warn("{}: detached; its lease is given back later: {}", region, ended.ToString());
     return Status();
   }
-  const std::lock_guard lock(impl_->mutex);
-  impl_->sessions.erase(region);
+  impl_->Forget(session);
   return Status();
 }
 

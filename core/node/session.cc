@@ -31,7 +31,8 @@ Status Session::Journal() {
 }
 
 Bytes Session::Resident() const {
-  return Bytes(engine_ ? engine_->table().Resident() * page_size_.value() : 0);
+  const fault::RegionEngine* const engine = counting_.load(std::memory_order_acquire);
+  return engine != nullptr ? Bytes(engine->table().Resident() * page_size_.value()) : resident_at_attach_;
 }
 
 Status Session::Book(Bytes limit) {
@@ -131,6 +132,19 @@ Status Session::Detach(control::ProgressSink& progress) {
     }
     std::this_thread::sleep_for(Millis(10));
   }
+  for (const Deadline patience = Deadline::After(std::chrono::seconds(3)); VmStopped() && !patience.Passed();) {
+    ResumeVm("detached");
+    std::this_thread::sleep_for(Millis(10));
+  }
+  if (VmStopped()) {
+    Tell(Severity::kError, EventKind::kAlarm, "the VM is still stopped and QEMU does not answer; continue it by hand");
+  }
+  {
+    // Before the userfaultfd goes: a hecad that finds "active" would look for it, and govern the memory again.
+    const std::lock_guard lock(record_mutex_);
+    record_.phase = RecordPhase::kEnding;
+  }
+  HECA_RETURN_IF_ERROR(Journal());
   (void)engine_->WaitHome(Deadline::After(std::chrono::seconds(5)));  // releases: the lease is freed anyway
   engine_->Stop();
   guest::ProcessId process{record_.pid, record_.start_time};
@@ -138,12 +152,6 @@ Status Session::Detach(control::ProgressSink& progress) {
       !closed.ok()) {
     Log().warn("{}: the unused userfaultfd stays open in the target: {}", name_, closed.status().ToString());
   }
-  {
-    const std::lock_guard lock(record_mutex_);
-    record_.phase = RecordPhase::kEnding;
-  }
-  HECA_RETURN_IF_ERROR(Journal());
-  ResumeVm("detached");
   Tell(Severity::kInfo, EventKind::kDetached, "all memory is local again");
   state_ = control::RegionState::kEnding;
   return Status();
@@ -160,6 +168,8 @@ Status Session::FreeLease() {
 }
 
 Status Session::End() {
+  const std::lock_guard ending(end_mutex_);
+  if (erased_) return Status();
   if (state_ != control::RegionState::kEnding) {
     state_ = control::RegionState::kEnding;
     if (engine_) engine_->Stop();
@@ -171,7 +181,9 @@ Status Session::End() {
     context_.budget.Drop(name_);
   }
   HECA_RETURN_IF_ERROR(FreeLease());
-  return context_.journal.Erase(name_);
+  HECA_RETURN_IF_ERROR(context_.journal.Erase(name_));
+  erased_ = true;
+  return Status();
 }
 
 }  // namespace heca::node

@@ -7,8 +7,9 @@
 //                └──> stalled (pages out of reach; the VM is stopped after loss_wait) ──> active
 //
 // Order at attach, and what is undone when a step fails (in reverse): book local memory, reserve a lease, journal
-// (attaching), connect the store, capture the userfaultfd, journal (active), start the engine. The target is touched
-// last and left as it was.
+// (attaching), connect the store, make the page table, capture the userfaultfd, journal (active), start the engine.
+// The target is touched last and left as it was. Order at detach: all pages home, the memory unregistered, the VM
+// resumed if it was stopped, journal (ending), close the userfaultfd, give the lease back.
 #pragma once
 
 #include <atomic>
@@ -31,6 +32,8 @@
 #include "node/node.h"
 #include "node/region_record.h"
 #include "node/sponsors.h"
+#include "region/page_table.h"
+#include "region/region_map.h"
 #include "store/remote_store.h"
 
 namespace heca::node {
@@ -93,7 +96,7 @@ class Session final : public fault::EngineObserver, public store::StoreObserver 
   Status ResumeMemory();
   Status ResumeStore();
   // shared by both
-  Status StartEngine(guest::CapturedUffd captured, fault::StartMode mode);
+  Status StartEngine(guest::CapturedUffd captured, region::PageTable table, fault::StartMode mode);
   [[nodiscard]] guest::Qmp* Monitor() const { return monitors_.empty() ? nullptr : monitors_.back().get(); }
   [[nodiscard]] store::RemoteOptions StoreOptions() const;
   [[nodiscard]] std::string TableStoreName() const;
@@ -110,7 +113,10 @@ class Session final : public fault::EngineObserver, public store::StoreObserver 
   void HandleEngineEvent(const fault::EngineEvent& event);
   void WatchReach();
   void StopVm(const std::string& why);
+  /// Asks for it, and notes it once QEMU has done it: to be called until VmStopped() is false.
   void ResumeVm(const std::string& why);
+  [[nodiscard]] bool VmStopped() const;
+  void NoteVmStopped(bool stopped);
   void Tell(control::Severity severity, control::EventKind kind, std::string text) const;
 
   const SessionContext context_;
@@ -123,21 +129,29 @@ class Session final : public fault::EngineObserver, public store::StoreObserver 
   std::unique_ptr<store::RemoteStore> store_;
   /// Connections to the VM's monitor, the newest last; older ones are closed and kept because the guard knows them.
   std::vector<std::unique_ptr<guest::Qmp>> monitors_;
+  std::mutex vm_mutex_;  ///< of the next two: housekeeping and Detach use them
   std::unique_ptr<guest::VmControl> vm_;  ///< null: a plain process, or no monitor yet after a restart
+  Clock::time_point next_resume_try_{};
   std::unique_ptr<IoGuard> guard_;
   std::optional<region::RegionMap> map_;  ///< until the engine takes it
   Bytes map_size_{0};
   Bytes page_size_{0};
+  Bytes resident_at_attach_{0};  ///< what the VM had of the host's memory before its engine counted it
   unique_fd ram_fd_;  ///< of the first block, for the memory account
   std::unique_ptr<fault::RegionEngine> engine_;  ///< last: its threads use all of the above
+  /// `engine_` once it is there: the memory account may ask for resident pages while an attach is under way.
+  std::atomic<const fault::RegionEngine*> counting_{nullptr};
 
   std::mutex operation_mutex_;  ///< held by Limit and Detach
+  std::mutex end_mutex_;        ///< held by End: Detach's caller and housekeeping may both come
+  bool erased_ = false;         ///< by End: the name may belong to another region by now
   std::atomic<control::RegionState> state_{control::RegionState::kAttaching};
   std::atomic<bool> target_died_{false};
   std::mutex events_mutex_;
   std::deque<fault::EngineEvent> engine_events_;
   std::atomic<StoreHealth> health_{StoreHealth::kDisconnected};
   std::optional<Clock::time_point> out_of_reach_since_;  ///< housekeeping only
+  std::optional<Clock::time_point> next_write_back_;     ///< housekeeping only; set: the store has refused pages
   std::atomic<std::uint64_t> lost_pages_{0};
   std::atomic<std::uint64_t> vm_stops_{0};
   Clock::time_point next_monitor_try_{};

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "base/log.h"
@@ -27,6 +29,20 @@ guest::MappingChoice Choice(const control::MappingSelector& selector) {
   choice.address = selector.address_begin;
   choice.length = selector.address_end - selector.address_begin;
   return choice;
+}
+
+/// What the RAM files hold already; blocks may share a file.
+Bytes BytesInFiles(const region::RegionMap& map) {
+  std::map<std::pair<dev_t, ino_t>, std::uint64_t> files;
+  for (const auto& block : map.blocks()) {
+    struct stat stat {};
+    if (::fstat(block.file.fd(), &stat) == 0) {
+      files[{stat.st_dev, stat.st_ino}] = static_cast<std::uint64_t>(stat.st_blocks) * 512;  // unit of stat(2)
+    }
+  }
+  std::uint64_t sum = 0;
+  for (const auto& [file, bytes] : files) sum += bytes;
+  return Bytes(std::min(sum, map.BytesOf(map.pages().value()).value()));
 }
 
 Result<RegionRecord> NewRecord(const RegionId& region, const control::AttachSpec& spec) {
@@ -57,11 +73,30 @@ Result<RegionRecord> NewRecord(const RegionId& region, const control::AttachSpec
   return record;
 }
 
+/// A region that could not be taken back after a restart may have pages at its sponsor, and its journal is the only map
+/// of them: an attach over it would lose them.
+Status RefuseWhatWasLeft(const RegionJournal& journal, const RegionRecord& wanted) {
+  HECA_ASSIGN_OR_RETURN(const auto names, journal.List());
+  for (const auto& name : names) {
+    const auto left = journal.Read(name);
+    if (left.status().code() == ErrorCode::kNotFound) continue;  // rubbish: no record
+    const bool same_process = left.ok() && left->phase == RecordPhase::kActive && left->pid == wanted.pid &&
+                              left->start_time == wanted.start_time;
+    if (name != wanted.name && !same_process) continue;
+    return Status(ErrorCode::kFailedPrecondition,
+                  "region '" + name + "' of a hecad before this one is in the journal and was not taken back" +
+                      (same_process ? "; it has the memory of this very process" : "") +
+                      ": see `hecactl events` for the reason, mend it and restart hecad");
+  }
+  return Status();
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Session>> Session::Attach(const SessionContext& context, const RegionId& region,
                                                  const control::AttachSpec& spec, control::ProgressSink& progress) {
   HECA_ASSIGN_OR_RETURN(RegionRecord record, NewRecord(region, spec));
+  HECA_RETURN_IF_ERROR(RefuseWhatWasLeft(context.journal, record));
   std::unique_ptr<Session> session(new Session(context, std::move(record)));
   const auto step = [&](const char* phase, Status status) {
     if (status.ok() && progress.Cancelled()) status = Status(ErrorCode::kAborted, "attach was called off");
@@ -103,6 +138,8 @@ Status Session::FindMemory(const control::AttachSpec& spec) {
   record_.page_size = page_size_.value();
   ram_fd_.reset(::dup(map_->blocks().front().file.fd()));
 
+  resident_at_attach_ = BytesInFiles(*map_);
+
   Bytes limit = Size();
   if (spec.local_limit) limit = std::min(*spec.local_limit, Size());
   if (spec.ratio) limit = LocalPart({spec.ratio->local, spec.ratio->remote}, Size(), page_size_);
@@ -139,20 +176,19 @@ Status Session::MakeGuard() {
 }
 
 Status Session::CaptureAndStart() {
+  // The table first: whoever finds "active" in the journal finds a table too.
+  HECA_ASSIGN_OR_RETURN(region::PageTable table,
+                        region::PageTable::Create(context_.journal.TablePath(name_), *map_, TableStoreName()));
   HECA_ASSIGN_OR_RETURN(guest::CapturedUffd captured,
                         guest::CaptureUffd(record_.pid, Monitor(), {}, Deadline::After(kGuestPatience)));
   record_.target_fd = captured.target_fd;
   record_.capture_stop_ns = captured.stop.count();
   record_.phase = RecordPhase::kActive;
   HECA_RETURN_IF_ERROR(Journal());
-  return StartEngine(std::move(captured), fault::StartMode::kFresh);
+  return StartEngine(std::move(captured), std::move(table), fault::StartMode::kFresh);
 }
 
-Status Session::StartEngine(guest::CapturedUffd captured, fault::StartMode mode) {
-  const std::string path = context_.journal.TablePath(name_);
-  HECA_ASSIGN_OR_RETURN(region::PageTable table,
-                        mode == fault::StartMode::kFresh ? region::PageTable::Create(path, *map_, TableStoreName())
-                                                         : region::PageTable::Open(path, *map_, TableStoreName()));
+Status Session::StartEngine(guest::CapturedUffd captured, region::PageTable table, fault::StartMode mode) {
   fault::EngineConfig config;
   config.abilities = context_.abilities;
   config.limit = PageCount(record_.limit / page_size_.value());
@@ -167,6 +203,7 @@ Status Session::StartEngine(guest::CapturedUffd captured, fault::StartMode mode)
                                            *this, config},
                                           mode));
   map_.reset();
+  counting_.store(engine_.get(), std::memory_order_release);
   state_ = control::RegionState::kActive;
   return Status();
 }
@@ -174,6 +211,8 @@ Status Session::StartEngine(guest::CapturedUffd captured, fault::StartMode mode)
 void Session::RollBack() {
   if (engine_) engine_->Stop();
   if (record_.target_fd >= 0) {  // nothing was evicted: the engine did not start
+    record_.phase = RecordPhase::kEnding;  // a hecad that finds "active" would look for the userfaultfd
+    if (const Status written = Journal(); !written.ok()) Log().warn("{}: {}", name_, written.ToString());
     (void)guest::CloseUffdInTarget({record_.pid, record_.start_time}, record_.target_fd,
                                    Deadline::After(std::chrono::seconds(2)));
   }

@@ -17,6 +17,10 @@ using fault::EngineEventKind;
 /// The VM's monitor is asked for this often until it answers, each time for so long: QEMU may be waiting for a page.
 constexpr Millis kMonitorEvery{2000};
 constexpr Millis kMonitorPatience{300};
+/// Between two requests to QEMU to continue the VM.
+constexpr Millis kResumeEvery{1000};
+/// How long eviction rests after the sponsor has refused pages.
+constexpr Millis kWriteBackRest{5000};
 
 }  // namespace
 
@@ -88,6 +92,7 @@ void Session::HandleEngineEvent(const fault::EngineEvent& event) {
     case EngineEventKind::kStoreHealth: break;  // WatchReach looks at it itself
     case EngineEventKind::kWriteBackFailed:
       Tell(Severity::kError, EventKind::kAlarm, "the sponsor refuses pages: " + event.status.ToString());
+      next_write_back_ = Clock::now() + kWriteBackRest;
       break;
     case EngineEventKind::kStoreFull:
       Tell(Severity::kWarning, EventKind::kAlarm, "the lease is full: dirty pages stay here, over the limit");
@@ -111,10 +116,11 @@ void Session::HandleEngineEvent(const fault::EngineEvent& event) {
 
 Status Session::OpenMonitor(Deadline deadline) {
   HECA_ASSIGN_OR_RETURN(auto monitor, guest::Qmp::Connect(record_.qmp_socket, deadline));
+  const std::lock_guard lock(vm_mutex_);
   vm_.reset();  // it knows the former monitor
   monitors_.push_back(std::move(monitor));
   vm_ = std::make_unique<guest::VmControl>(*Monitor());
-  if (record_.vm_stopped) vm_->AdoptStop();
+  if (VmStopped()) vm_->AdoptStop();
   return Status();
 }
 
@@ -129,11 +135,15 @@ void Session::KeepMonitor() {
 }
 
 void Session::WatchReach() {
-  const StoreHealth health = store_->Health();
-  if (state_ == control::RegionState::kDetaching) return;
-  if (health == StoreHealth::kGood && lost_pages_ == 0) {
+  using control::RegionState;
+  if (store_->Health() == StoreHealth::kGood && lost_pages_ == 0) {
     out_of_reach_since_.reset();
-    if (state_ != control::RegionState::kActive) state_ = control::RegionState::kActive;
+    RegionState stalled = RegionState::kStalled;  // and not if a detach has begun meanwhile
+    state_.compare_exchange_strong(stalled, RegionState::kActive);
+    if (next_write_back_ && Clock::now() >= *next_write_back_) {
+      next_write_back_.reset();
+      (void)engine_->Resolve(fault::LostPages::kAskAgain);  // no page is lost: this only lets eviction try again
+    }
     ResumeVm("its pages are in reach again");
     return;
   }
@@ -142,32 +152,47 @@ void Session::WatchReach() {
     out_of_reach_since_.reset();
     return;
   }
-  state_ = control::RegionState::kStalled;
+  RegionState active = RegionState::kActive;
+  state_.compare_exchange_strong(active, RegionState::kStalled);
   const auto now = Clock::now();
   if (!out_of_reach_since_) out_of_reach_since_ = now;
   if (now - *out_of_reach_since_ >= context_.config.loss_wait) StopVm("its pages have been out of reach for too long");
 }
 
-void Session::StopVm(const std::string& why) {
-  if (!vm_ || record_.vm_stopped) return;
+bool Session::VmStopped() const {
+  const std::lock_guard lock(record_mutex_);
+  return record_.vm_stopped;
+}
+
+void Session::NoteVmStopped(bool stopped) {
   {
     const std::lock_guard lock(record_mutex_);
-    record_.vm_stopped = true;
+    record_.vm_stopped = stopped;
   }
   if (const Status written = Journal(); !written.ok()) Log().error("{}: {}", name_, written.ToString());
+}
+
+void Session::StopVm(const std::string& why) {
+  const std::lock_guard lock(vm_mutex_);
+  if (!vm_ || VmStopped()) return;
+  NoteVmStopped(true);  // first: what is noted and not stopped costs nothing
   vm_->RequestStop();
   ++vm_stops_;
   Tell(Severity::kError, EventKind::kVmStopped, "the VM is stopped: " + why);
 }
 
 void Session::ResumeVm(const std::string& why) {
-  if (!vm_ || !record_.vm_stopped) return;
-  vm_->RequestResume();
-  {
-    const std::lock_guard lock(record_mutex_);
-    record_.vm_stopped = false;
+  const std::lock_guard lock(vm_mutex_);
+  if (!vm_ || !VmStopped() || !vm_->Idle()) return;
+  if (vm_->HoldsStop()) {
+    const auto now = Clock::now();
+    if (now < next_resume_try_) return;
+    next_resume_try_ = now + kResumeEvery;
+    vm_->RequestResume();
+    return;
   }
-  if (const Status written = Journal(); !written.ok()) Log().error("{}: {}", name_, written.ToString());
+  NoteVmStopped(false);  // last: a hecad that dies before it leaves the VM to the next one
+  next_resume_try_ = {};
   Tell(Severity::kInfo, EventKind::kVmResumed, "the VM runs again: " + why);
 }
 

@@ -109,8 +109,9 @@ control::RegionStats Session::Stats() const {
   stats.alarms = engine.stray_pages + engine.kernel_errors;
   stats.pages_lost = engine.pages_lost;
   if (store_) {
+    const LeaseId lease = store_->lease().key.id;
     for (const auto& link : store_->Links()) {
-      stats.connections.push_back({link.text, std::string(RoleName(link.role)), name_, record_.lease.lease.key.id, true,
+      stats.connections.push_back({link.text, std::string(RoleName(link.role)), name_, lease, true,
                                    link.bytes_read, link.bytes_written});
     }
   }

@@ -49,7 +49,10 @@ Result<std::unique_ptr<Session>> Session::Resume(const SessionContext& context, 
   HECA_RETURN_IF_ERROR(session->ResumeMemory());
   HECA_RETURN_IF_ERROR(session->ResumeStore());
   HECA_RETURN_IF_ERROR(session->MakeGuard());
-  HECA_RETURN_IF_ERROR(session->StartEngine(std::move(captured), fault::StartMode::kTakeOver));
+  HECA_ASSIGN_OR_RETURN(region::PageTable table,
+                        region::PageTable::Open(context.journal.TablePath(session->name_), *session->map_,
+                                                session->TableStoreName()));
+  HECA_RETURN_IF_ERROR(session->StartEngine(std::move(captured), std::move(table), fault::StartMode::kTakeOver));
   if (const Status booked = session->Book(Bytes(session->record_.limit)); !booked.ok()) {
     context.events.Add(control::Severity::kWarning, control::EventKind::kAlarm, session->name_,
                        "taken back, although its memory does not fit: " + booked.ToString());
