@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import os
 import signal
+import shutil
 import socket
+import tempfile
 import subprocess
 import sys
 import tomllib
@@ -95,8 +97,10 @@ def test_starts_says_so_serves_and_stops(config: Path, tmp_path: Path) -> None:
     manager.settimeout(SECONDS)
     with socket.create_server(("127.0.0.1", 0)) as free:
         metrics = f"127.0.0.1:{free.getsockname()[1]}"
+    slabs = tempfile.mkdtemp(prefix="heca-test-", dir="/dev/shm")  # lent memory must be on a tmpfs
     flags = own(tmp_path)
     flags[flags.index("--metrics-listen") + 1] = metrics
+    flags[flags.index("--slab-dir") + 1] = slabs
     process = subprocess.Popen([program("hecad"), "-c", str(config), *flags], stderr=subprocess.PIPE, text=True,
                                env=os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify")})
     assert process.stderr
@@ -119,3 +123,4 @@ def test_starts_says_so_serves_and_stops(config: Path, tmp_path: Path) -> None:
             process.wait(SECONDS)
         process.stderr.close()
         manager.close()
+        shutil.rmtree(slabs)
