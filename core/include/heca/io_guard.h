@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // When are the I/Os that were in flight at a given moment over? Direct disk I/O writes into pages that were pinned
 // before eviction write-protected them, without any fault; such a page may be copied only after that I/O has ended
-// (docs: KERNEL rule 1). The fault room asks, the guest room knows.
+// (docs/architecture.md). The fault room asks, the guest room knows.
 #pragma once
 
 #include <cstdint>
