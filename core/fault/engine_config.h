@@ -21,6 +21,8 @@ struct EngineConfig {
   Millis min_residence{5};       ///< no page is evicted sooner after its last fault
   bool prefetch = true;
   std::uint32_t max_prefetch = 128;  ///< pages, 4 KiB regions; huge pages are prefetched one or two at a time
+  std::uint32_t watermark_low = 6;   ///< percent of the limit; eviction begins when less is free
+  std::uint32_t watermark_high = 12; ///< percent of the limit; eviction ends when this much is free
   int cpu = -1;                  ///< CPU of the fault loop; -1: anywhere
 };
 
@@ -36,10 +38,14 @@ struct EngineSizes {
 
 /// Between these two marks below the limit eviction works ahead of need.
 struct Watermarks {
-  static Watermarks For(PageCount limit) {
-    const std::uint64_t headroom = std::clamp<std::uint64_t>(limit.value() / 16, 4, 2048);
-    return {limit.value() - headroom, limit.value() - 2 * headroom};
+  static Watermarks For(const EngineConfig& config) {
+    const std::uint64_t limit = config.limit.value();
+    const std::uint64_t low = std::clamp<std::uint64_t>(limit * config.watermark_low / 100, 4, kMostHeadroom);
+    const std::uint64_t high = std::clamp<std::uint64_t>(limit * config.watermark_high / 100, 2 * low, 2 * kMostHeadroom);
+    return {limit - low, limit - std::min(high, limit / 2)};
   }
+  /// Pages: more headroom than this only wastes local memory, whatever the percentage (8 MiB of base pages).
+  static constexpr std::uint64_t kMostHeadroom = 2048;
   std::uint64_t high;  ///< evict when more than this is resident and not on its way out
   std::uint64_t low;   ///< until no more than this is
 };

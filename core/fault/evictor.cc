@@ -54,7 +54,7 @@ bool Evictor::WantsMore() {
   if (loop_.guard.RecheckMs() == 0 && waiting_count_ >= kArmedAhead) return false;
   const std::uint64_t leaving = loop_.table.CountOf(PageState::kLeaving);
   const std::uint64_t settled = loop_.table.Resident() - leaving;
-  const Watermarks marks = Watermarks::For(loop_.config.limit);
+  const Watermarks marks = Watermarks::For(loop_.config);
   if (loop_.pressure > 0) return true;
   if (settled > marks.high) evicting_ = true;
   if (settled <= marks.low) evicting_ = false;
