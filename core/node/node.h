@@ -48,8 +48,8 @@ struct NodeConfig {
   std::uint32_t prefetch_max = 64;
   Millis io_grace{1000};
   std::chrono::seconds loss_wait{10};
-  std::uint32_t watermark_low = 2;
-  std::uint32_t watermark_high = 4;
+  std::uint32_t watermark_low = 6;
+  std::uint32_t watermark_high = 12;
   std::string version;
 };
 

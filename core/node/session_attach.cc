@@ -115,6 +115,10 @@ Result<std::unique_ptr<Session>> Session::Attach(const SessionContext& context, 
 }
 
 Status Session::FindMemory(const control::AttachSpec& spec) {
+  if (record_.page_loss == control::PageLoss::kPoison && !context_.abilities.poison) {
+    return Status(ErrorCode::kUnsupported, "this kernel cannot poison lost pages (UFFDIO_POISON, Linux 6.6): leave out "
+                                           "--on-loss poison, or run a newer kernel");
+  }
   const Deadline deadline = Deadline::After(kGuestPatience);
   if (!record_.qmp_socket.empty()) HECA_RETURN_IF_ERROR(OpenMonitor(deadline));
   const guest::MappingChoice choice = Choice(spec.mapping);
@@ -193,6 +197,8 @@ Status Session::StartEngine(guest::CapturedUffd captured, region::PageTable tabl
   config.abilities = context_.abilities;
   config.limit = PageCount(record_.limit / page_size_.value());
   config.min_residence = context_.config.min_residence;
+  config.watermark_low = context_.config.watermark_low;
+  config.watermark_high = context_.config.watermark_high;
   config.prefetch = context_.config.prefetch;
   config.max_prefetch = context_.config.prefetch_max;
   auto policy = std::make_unique<fault::AdaptivePolicy>(
