@@ -57,8 +57,8 @@ struct Config {
   std::uint32_t prefetch_max = 64;  ///< pages
   Millis io_grace{1000};
   std::chrono::seconds loss_wait{10};
-  std::uint32_t watermark_low = 2;   ///< percent of the limit
-  std::uint32_t watermark_high = 4;  ///< percent of the limit
+  std::uint32_t watermark_low = 6;   ///< percent of the limit
+  std::uint32_t watermark_high = 12;  ///< percent of the limit
   // Observability.
   std::string metrics_listen = "127.0.0.1:9464";  ///< empty: off
 };
