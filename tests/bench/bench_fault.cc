@@ -96,6 +96,8 @@ std::byte* StartFloor(std::size_t bytes) {
       MustBe(::ioctl(uffd, UFFDIO_COPY, &copy) == 0, "UFFDIO_COPY");
     }
   });
+  ::close(uffd);  // the child's copy serves; a second one here would look like another pager
+  ::close(device);
   return map;
 }
 
@@ -151,6 +153,8 @@ int main(int argc, char** argv) {
   const std::size_t bytes = std::strtoull(argv[2], nullptr, 10) << 20;
   const std::size_t rounds = std::strtoull(argv[3], nullptr, 10);
   const std::size_t pages = bytes / kPage;
+  std::byte* floor = StartFloor(rounds * kPage);  // the helpers first: they must not map the memory that is governed
+  const int wire = StartWire();
   std::byte* heca = MapFile(argv[1], bytes);
   for (std::size_t i = 0; i < pages; ++i) {
     for (std::size_t word = 0; word < kPage; word += 8) {
@@ -158,12 +162,10 @@ int main(int argc, char** argv) {
       std::memcpy(heca + i * kPage + word, &value, sizeof value);
     }
   }
-  std::byte* floor = StartFloor(rounds * kPage);
-  const int wire = StartWire();
-
   std::printf("ready %d\n", ::getpid());
   std::fflush(stdout);
-  if (std::getchar() == EOF) return 0;
+  std::array<char, 16> line{};
+  if (std::fgets(line.data(), line.size(), stdin) == nullptr) return 0;
 
   std::vector<std::size_t> order(pages);
   std::iota(order.begin(), order.end(), 0);
@@ -187,6 +189,6 @@ int main(int argc, char** argv) {
   }
   std::puts("done");
   std::fflush(stdout);
-  (void)std::getchar();
+  (void)std::fgets(line.data(), line.size(), stdin);  // stays until its memory was detached
   return 0;
 }

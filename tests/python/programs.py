@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The programs under test, from HECA_BUILD_DIR or build/dev."""
+"""The programs under test, from HECA_BUILD or build/dev."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILD = Path(os.environ.get("HECA_BUILD_DIR", ROOT / "build/dev"))
+BUILD = Path(os.environ.get("HECA_BUILD", ROOT / "build/dev"))
 SECONDS = 20  # no call takes longer
 
 

@@ -103,6 +103,7 @@ def pytest(folder: str, *arguments: str, environment: Mapping[str, str] | None =
 
 
 def python() -> Results:
+    build("dev", ["hecad", "hecactl", "fake_hecad"])
     return pytest("tests/python")
 
 
@@ -188,7 +189,7 @@ class Tier:
 
 TIERS: dict[str, Tier] = {
     "lint": Tier("nothing but the sources", lint),
-    "python": Tier("python3-pytest", python),
+    "python": Tier("python3-pytest and a dev build", python),
     "unit": Tier("a dev build; root for userfaultfd, or skips", unit),
     "integration": Tier("a dev build, root, /dev/userfaultfd", integration),
     "lab": Tier("a dev build, root, qemu-system-x86_64, network namespaces, 3 GiB of /dev/shm", lab),
