@@ -15,7 +15,7 @@ from typing import Any
 
 from kernel_swap import MemoryGroup, SwapFile
 from lab.bench import Bench
-from machine import cpu_seconds, rows_as_table
+from machine import cpu_seconds, metric, rows_as_table
 from program import Program
 
 SUMMARY = "quicksort, pointer chase and zipf reads at 3:4 .. 1:5, against kernel swap and the talk"
@@ -43,10 +43,11 @@ def under_heca(workload: str, mib: int, share: float) -> dict[str, Any]:
         compute.attach(program.pid, "work", f"{int(mib * share)}MiB", extra=["--map", str(FILE)])
         before = cpu_seconds(compute.pid), cpu_seconds(sponsor.pid)
         seconds = program.timed()
-        stats = compute.stats("work")
+        port = compute.metrics_port
         return {"seconds": seconds, "hecad_cpu": cpu_seconds(compute.pid) - before[0],
-                "sponsor_cpu": cpu_seconds(sponsor.pid) - before[1], "prefetch_issued": stats["prefetch_issued"],
-                "faults": sum(source["count"] for source in stats["faults"] if source["source"] == "sponsor")}
+                "sponsor_cpu": cpu_seconds(sponsor.pid) - before[1],
+                "prefetched": metric(port, "heca_prefetch_issued_total", region="work"),
+                "faults": metric(port, "heca_fault_latency_seconds_count", region="work", source="sponsor")}
     finally:
         bench.close()
 
@@ -73,11 +74,11 @@ def run(quick: bool) -> dict[str, Any]:
         for ratio, share in ratios.items():
             heca = sorted((under_heca(workload, mib, share) for _ in range(repeats)), key=lambda one: one["seconds"])
             middle = heca[len(heca) // 2]
-            fetched = middle["faults"] + middle["prefetch_issued"]
+            fetched = middle["faults"] + middle["prefetched"]
             rows.append({"workload": workload, "ratio": ratio, "local_s": base, "heca_s": middle["seconds"],
                          "heca_pct": 100 * (middle["seconds"] - base) / base,
                          "talk_pct": TALK[ratio] if workload == "quicksort" else None,
-                         "prefetch_coverage": middle["prefetch_issued"] / fetched if fetched else None,
+                         "prefetch_coverage": middle["prefetched"] / fetched if fetched else None,
                          "hecad_cpu_s": middle["hecad_cpu"], "sponsor_cpu_s": middle["sponsor_cpu"]})
         for zswap, name in ((False, "swapfile_pct"), (True, "zswap_pct")):
             swap = SwapFile(ROOT / "build" / "bench" / "swapfile", 2 * mib, zswap)

@@ -70,7 +70,7 @@ def attach_times(sizes: list[int]) -> tuple[dict[str, float], float, dict[str, f
             begin = time.monotonic()
             compute.attach(program.pid, "sparse", "1GiB", extra=["--map", str(program.file)])
             times[str(gib)] = (time.monotonic() - begin) * 1000
-            stops.append(compute.region("sparse")["capture_stop_us"])
+            stops.append(compute.region("sparse")["capture_stop_ns"] / 1000)
             journal = sum(file.stat().st_blocks * 512 for file in (compute.memory / "run").rglob("*") if file.is_file())
             per_page[str(gib)] = ((compute.resident_kib() << 10) - before + journal) / (gib << 18)
         finally:
