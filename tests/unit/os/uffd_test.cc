@@ -6,10 +6,12 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include "base/clock.h"
 #include "os/probe_uffd.h"
@@ -110,6 +112,49 @@ TEST_F(UffdTest, MissingWriteProtectMinorAndRemove) {
   EXPECT_EQ(event.end - event.address, 4096U);
   guest.join();
   EXPECT_TRUE(uffd_->Unregister(Page(0), Bytes(kSize)).ok());
+}
+
+/// The kernel wakes who waits before it clears the mapping's flags. A thread that faults in between waits in a context
+/// that nobody asks any more: Unregister has to wake once more.
+TEST_F(UffdTest, NobodyWaitsAfterUnregister) {
+  const auto abilities = ProbeUffd();
+  ASSERT_TRUE(abilities.ok());
+  ASSERT_TRUE(uffd_->Handshake(abilities->negotiated).ok());
+  std::atomic<bool> ending{false};
+  std::array<std::atomic<std::uint64_t>, 4> writes{};
+  std::vector<std::thread> writers;
+  for (std::size_t writer = 0; writer < writes.size(); ++writer) {
+    writers.emplace_back([this, writer, &ending, &writes] {
+      while (!ending) {
+        for (std::size_t page = 0; page < kSize / 4096; ++page) *Byte(page) = static_cast<char>(page);
+        writes[writer].fetch_add(1);
+      }
+    });
+  }
+  const auto all_go_on = [&writes] {
+    std::array<std::uint64_t, 4> before{};
+    for (std::size_t i = 0; i < writes.size(); ++i) before[i] = writes[i];
+    for (std::size_t i = 0; i < writes.size(); ++i) {
+      const Deadline deadline = Deadline::After(std::chrono::seconds(5));
+      while (writes[i] == before[i]) {
+        if (deadline.Passed()) return false;
+        std::this_thread::yield();
+      }
+    }
+    return true;
+  };
+  bool fine = true;
+  for (int round = 0; fine && round < 150; ++round) {
+    ASSERT_TRUE(uffd_->Register(Page(0), Bytes(kSize)).ok());
+    EXPECT_EQ(uffd_->WriteProtect(Page(0), Bytes(kSize), Arm::kYes).error, 0);
+    std::this_thread::yield();  // they run into it, and nobody answers
+    ASSERT_TRUE(uffd_->Unregister(Page(0), Bytes(kSize)).ok());
+    fine = all_go_on();
+    EXPECT_TRUE(fine) << "a writer sleeps for ever after round " << round;
+  }
+  ending = true;
+  if (!fine) (void)uffd_->Wake(Page(0), Bytes(kSize));
+  for (auto& writer : writers) writer.join();
 }
 
 }  // namespace
