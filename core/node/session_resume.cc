@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // A restarted hecad takes its regions back. Threads of the guest are waiting meanwhile, and so may be QEMU's main
 // loop: nothing here asks QEMU or waits for the sponsor.
-#include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 #include "base/log.h"
 #include "node/session.h"
 #include "os/proc.h"
+#include "store/random.h"
 
 namespace heca::node {
 namespace {
@@ -21,13 +21,6 @@ Result<os::Mapping> FindMapping(const std::vector<os::Mapping>& maps, const Bloc
   }
   return Status(ErrorCode::kFailedPrecondition,
                 "block '" + block.name + "' (" + block.path + ") is not mapped any more where it was");
-}
-
-control::Secret RandomSecret() {
-  control::Secret secret{};
-  while (::getrandom(secret.data(), secret.size(), 0) != static_cast<ssize_t>(secret.size())) {
-  }
-  return secret;
 }
 
 }  // namespace
@@ -80,7 +73,7 @@ Status Session::ResumeStore() {
   // The epoch goes up, which shuts out late writes of the hecad before this one. Journaled first: the sponsor accepts
   // the same claim again if this hecad dies before it hears the answer.
   if (record_.lease.claim == control::Secret{}) {
-    record_.lease.claim = RandomSecret();
+    record_.lease.claim = store::RandomSecret();
     HECA_RETURN_IF_ERROR(Journal());
   }
   control::TakeOverRequest request;
