@@ -42,14 +42,14 @@ void Refuse(int fd, const Status& why) {
 
 Result<std::unique_ptr<TcpLobby>> TcpLobby::Create(unique_fd listener, const TcpServerOptions& options,
                                                    Admission& admission, Adopt adopt, Served served) {
-  HECA_ASSIGN_OR_RETURN(auto epoll, EpollSet::Create());
+  HECA_ASSIGN_OR_RETURN(auto epoll, os::EpollSet::Create());
   std::unique_ptr<TcpLobby> lobby(
       new TcpLobby(std::move(listener), options, admission, std::move(adopt), std::move(served), std::move(epoll)));
   return lobby;
 }
 
 TcpLobby::TcpLobby(unique_fd listener, const TcpServerOptions& options, Admission& admission, Adopt adopt,
-                   Served served, EpollSet epoll)
+                   Served served, os::EpollSet epoll)
     : listener_(std::move(listener)),
       options_(options),
       admission_(admission),

@@ -12,7 +12,7 @@
 #include <thread>
 
 #include "base/clock.h"
-#include "transport/epoll_set.h"
+#include "os/epoll_set.h"
 #include "transport/server.h"
 #include "transport/tcp_server.h"
 #include "wire/hello.h"
@@ -41,7 +41,7 @@ class TcpLobby {
   };
 
   TcpLobby(unique_fd listener, const TcpServerOptions& options, Admission& admission, Adopt adopt, Served served,
-           EpollSet epoll);
+           os::EpollSet epoll);
   void Run();
   void Accept();
   /// Reads what is there of a hello; true if the stranger is done with, one way or the other.
@@ -57,7 +57,7 @@ class TcpLobby {
   Admission& admission_;
   const Adopt adopt_;
   const Served served_;
-  EpollSet epoll_;
+  os::EpollSet epoll_;
   unique_fd spare_;  ///< given up for a moment when the process is out of descriptors
   std::deque<std::unique_ptr<Stranger>> strangers_;  ///< oldest first
   std::atomic<std::size_t> count_{0};

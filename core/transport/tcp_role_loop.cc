@@ -19,11 +19,11 @@ constexpr Millis kOwnerTick{20};
 }  // namespace
 
 Result<std::unique_ptr<TcpRoleLoop>> TcpRoleLoop::Create(Role role, Millis stall_timeout) {
-  HECA_ASSIGN_OR_RETURN(auto epoll, EpollSet::Create());
+  HECA_ASSIGN_OR_RETURN(auto epoll, os::EpollSet::Create());
   return std::unique_ptr<TcpRoleLoop>(new TcpRoleLoop(role, stall_timeout, std::move(epoll)));
 }
 
-TcpRoleLoop::TcpRoleLoop(Role role, Millis stall_timeout, EpollSet epoll)
+TcpRoleLoop::TcpRoleLoop(Role role, Millis stall_timeout, os::EpollSet epoll)
     : role_(role),
       stall_timeout_(stall_timeout),
       scratch_(new std::byte[wire::kMaxPageSize]),

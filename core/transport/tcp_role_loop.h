@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "transport/epoll_set.h"
+#include "os/epoll_set.h"
 #include "transport/tcp_connection.h"
 
 namespace heca::transport {
@@ -34,7 +34,7 @@ class TcpRoleLoop {
     bool unfinished = false;  ///< counted in unfinished_
   };
 
-  TcpRoleLoop(Role role, Millis stall_timeout, EpollSet epoll);
+  TcpRoleLoop(Role role, Millis stall_timeout, os::EpollSet epoll);
   void Run();
   void TakeArrivals();
   void Serve(Served& served, std::uint32_t events);
@@ -48,7 +48,7 @@ class TcpRoleLoop {
   const Millis stall_timeout_;
   /// Where refused payload goes; the kernel gives memory only when somebody writes to it.
   const std::unique_ptr<std::byte[]> scratch_;
-  EpollSet epoll_;
+  os::EpollSet epoll_;
   std::atomic<bool> stop_{false};
   std::atomic<bool> arrived_{false};
   std::size_t blocked_ = 0;     ///< connections that wait for their peer; the loop's own

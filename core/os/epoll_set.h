@@ -13,7 +13,7 @@
 #include "base/unique_fd.h"
 #include "heca/status.h"
 
-namespace heca::transport {
+namespace heca::os {
 
 /// One thread at a time, except Wake, which is thread-safe.
 class EpollSet {
@@ -21,6 +21,7 @@ class EpollSet {
   static Result<EpollSet> Create();
 
   Status Add(int fd, std::uint32_t events, void* cookie);
+  void Change(int fd, std::uint32_t events, void* cookie);
   void Remove(int fd);
   /// Wait returns at least every so often; zero: only for events. Does nothing if that is so already.
   void Tick(Millis period);
@@ -37,4 +38,4 @@ class EpollSet {
   Millis period_{0};
 };
 
-}  // namespace heca::transport
+}  // namespace heca::os

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "transport/epoll_set.h"
+#include "os/epoll_set.h"
 
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
@@ -9,7 +9,7 @@
 
 #include "base/check.h"
 
-namespace heca::transport {
+namespace heca::os {
 
 Result<EpollSet> EpollSet::Create() {
   unique_fd epoll(::epoll_create1(EPOLL_CLOEXEC));
@@ -28,6 +28,11 @@ Status EpollSet::Add(int fd, std::uint32_t events, void* cookie) {
   epoll_event event{events, {cookie}};
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0) return {};
   return Status::FromErrno(errno, "epoll_ctl", ErrorScope::kConnection);
+}
+
+void EpollSet::Change(int fd, std::uint32_t events, void* cookie) {
+  epoll_event event{events, {cookie}};
+  HECA_CHECK(::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0);
 }
 
 void EpollSet::Remove(int fd) { ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
@@ -58,4 +63,4 @@ std::span<epoll_event> EpollSet::Wait(std::span<epoll_event> room, bool only_loo
 
 void EpollSet::Wake() const { HECA_CHECK(::eventfd_write(wake_.get(), 1) == 0); }
 
-}  // namespace heca::transport
+}  // namespace heca::os
