@@ -114,6 +114,7 @@ std::string_view ToString(FaultSource source) {
     case FaultSource::kInvalid: return "invalid";
     case FaultSource::kSponsor: return "sponsor";
     case FaultSource::kWriteBackBuffer: return "write-back-buffer";
+    case FaultSource::kPrefetched: return "prefetched";
     case FaultSource::kZero: return "zero";
     case FaultSource::kMinor: return "minor";
     case FaultSource::kWriteProtect: return "write-protect";

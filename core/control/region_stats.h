@@ -23,9 +23,10 @@ enum class FaultSource : std::uint8_t {
   kZero = 3,
   kMinor = 4,         ///< the page was in the file already
   kWriteProtect = 5,  ///< only the protection was lifted
+  kPrefetched = 6,    ///< the page had been fetched ahead and was not placed yet
 };
 inline constexpr std::array kFaultSources{FaultSource::kSponsor, FaultSource::kWriteBackBuffer, FaultSource::kZero,
-                                          FaultSource::kMinor, FaultSource::kWriteProtect};
+                                          FaultSource::kMinor, FaultSource::kWriteProtect, FaultSource::kPrefetched};
 [[nodiscard]] std::string_view ToString(FaultSource source);
 
 /// Samples at most `bound_ns` long (cumulative, as Prometheus counts).

@@ -54,7 +54,7 @@ struct Config {
   // Engine.
   Millis min_residence{5};
   bool prefetch = true;
-  std::uint32_t prefetch_max = 64;  ///< pages
+  std::uint32_t prefetch_max = 256;  ///< pages
   Millis io_grace{1000};
   std::chrono::seconds loss_wait{10};
   std::uint32_t watermark_low = 6;   ///< percent of the limit

@@ -19,8 +19,9 @@ struct EngineConfig {
   PageCount limit{0};            ///< resident pages; raised to kMinLimit
   PageCount slack{0};            ///< how far faults may run over the limit before they wait; 0: a sixteenth of it
   Millis min_residence{5};       ///< no page is evicted sooner after its last fault
+  Nanos spin{50'000};            ///< longest look for an urgent answer before the loop sleeps; zero: never
   bool prefetch = true;
-  std::uint32_t max_prefetch = 128;  ///< pages, 4 KiB regions; huge pages are prefetched one or two at a time
+  std::uint32_t max_prefetch = 256;  ///< pages, 4 KiB regions; huge pages are prefetched one or two at a time
   std::uint32_t watermark_low = 6;   ///< percent of the limit; eviction begins when less is free
   std::uint32_t watermark_high = 12; ///< percent of the limit; eviction ends when this much is free
   int cpu = -1;                  ///< CPU of the fault loop; -1: anywhere

@@ -26,6 +26,7 @@ std::string_view ToString(AnswerSource source) {
   switch (source) {
     case AnswerSource::kStore: return "sponsor";
     case AnswerSource::kWriteBackBuffer: return "write-back-buffer";
+    case AnswerSource::kPrefetched: return "prefetched";
     case AnswerSource::kZero: return "zero";
     case AnswerSource::kMinor: return "minor";
     case AnswerSource::kWriteProtect: return "write-protect";

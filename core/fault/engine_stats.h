@@ -20,8 +20,9 @@ enum class AnswerSource : std::uint8_t {
   kZero = 2,
   kMinor = 3,         ///< the page was in the file already
   kWriteProtect = 4,  ///< only the protection was lifted
+  kPrefetched = 5,    ///< was fetched ahead and left unplaced as a trap
 };
-inline constexpr std::size_t kAnswerSources = 5;
+inline constexpr std::size_t kAnswerSources = 6;
 [[nodiscard]] std::string_view ToString(AnswerSource source);
 
 /// One writer; any reader.

@@ -47,6 +47,8 @@ class Evictor final : private ResidentView {
   /// Nothing is condemned or being released any more.
   [[nodiscard]] bool ReleasedAll() const;
   void AdoptPolicyBits() { loop_.policy.Adopt(*this); }
+  /// To be called now and then: slots that wait for others to be released with them wait no longer.
+  void Tidy() { tidy_ = true; }
   /// After the store refused pages: try again.
   void Resume() { halted_ = false; }
 
@@ -67,6 +69,7 @@ class Evictor final : private ResidentView {
   void DropRun(region::PageRun run);
   void Leave(std::span<const PageIndex> pages);
   void ArmJob(WriteBackJob& job);
+  [[nodiscard]] bool ReleaseIsDue();
   void ReleaseSlots();
 
   LoopContext& loop_;
@@ -88,6 +91,7 @@ class Evictor final : private ResidentView {
   std::size_t waiting_count_ = 0;  // jobs armed and not yet sent
   bool evicting_ = false;   // between the watermarks: on the way down
   bool halted_ = false;
+  bool tidy_ = false;
   bool stalled_ = false;       ///< a demand was not answered for long, at the last look
   std::uint32_t stalls_ = 0;   ///< how many such times have ended
   IoMark after_stall_;         ///< the moment when the last of them had ended

@@ -40,8 +40,13 @@ void FaultHandler::DrainEvents() {
 
 void FaultHandler::ServeFaults() {
   if (serving_) return;
-  serving_ = true;
   DrainEvents();
+  ServeQueued();
+}
+
+void FaultHandler::ServeQueued() {
+  if (serving_) return;
+  serving_ = true;
   while (queue_count_ > 0) {
     const os::UffdEvent event = queue_[queue_head_];
     queue_head_ = (queue_head_ + 1) % kQueue;
@@ -86,11 +91,25 @@ void FaultHandler::MoveCeiling() {
   ceiling_ = std::max(loop_.config.limit.value(), std::min(ceiling_, loop_.table.Resident()));
 }
 
+bool FaultHandler::IsClean(PageIndex page) const {
+  const PageEntry entry = loop_.table.Get(page);
+  return entry.state == PageState::kHere && entry.clean;
+}
+
+/// A page that is on its way will be placed writable.
+void FaultHandler::ExpectWrite(PageIndex page) {
+  PageEntry entry = loop_.table.Get(page);
+  if (entry.state != PageState::kComing || !entry.clean) return;
+  entry.clean = false;
+  loop_.table.Move(page, entry);
+}
+
 void FaultHandler::Handle(const os::UffdEvent& event) {
   const std::optional<PageIndex> page = loop_.map.PageAt(event.address);
   if (!page) return;  // registered ranges are blocks of the map, so this is not our page
   Outcome outcome = Outcome::kElsewhere;
   if (event.kind == os::UffdEventKind::kWriteProtect) {
+    if (IsClean(*page)) prefetcher_.OnWrite(*page);
     outcome = pager_.AllowWrite(*page);
   } else if (event.kind == os::UffdEventKind::kMinor) {
     outcome = pager_.MapPresent(*page, event.write);
@@ -118,14 +137,16 @@ Outcome FaultHandler::Missing(PageIndex page, bool write) {
     case PageState::kPrefetching: {
       if (entry.state == PageState::kAway && OverCeiling()) return Outcome::kDefer;
       const Outcome outcome = fetcher_.Demand(page, write);
-      if (outcome != Outcome::kDefer && loop_.config.prefetch) fetcher_.Prefetch(prefetcher_.OnFault(page));
+      if (outcome != Outcome::kDefer && loop_.config.prefetch) {
+        const bool prefetching = entry.state == PageState::kPrefetching;
+        const PrefetchWindow window = prefetcher_.OnFault(page, prefetching);
+        if (window.writes && !prefetching) ExpectWrite(page);  // else it was decided when it was asked for
+        fetcher_.Prefetch(window);
+      }
       return outcome;
     }
     case PageState::kComing:
-      if (write && entry.clean) {
-        entry.clean = false;
-        loop_.table.Move(page, entry);
-      }
+      if (write) ExpectWrite(page);
       return Outcome::kWaiting;
     case PageState::kDropping:
       return Outcome::kDefer;

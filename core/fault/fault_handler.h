@@ -23,6 +23,8 @@ class FaultHandler final : public EventPump {
   void ServeFaults() override;
   void Defer(PageIndex page, bool write) override;
 
+  /// Serves what DrainEvents left, without asking the kernel for more.
+  void ServeQueued();
   /// Serves deferred faults again, each at most once.
   void RetryDeferred();
   [[nodiscard]] bool HasDeferred() const { return deferred_count_ > 0; }
@@ -41,6 +43,8 @@ class FaultHandler final : public EventPump {
     Clock::time_point since;
   };
 
+  void ExpectWrite(PageIndex page);
+  [[nodiscard]] bool IsClean(PageIndex page) const;
   void Handle(const os::UffdEvent& event);
   void Settle(PageIndex page, bool write, Outcome outcome);
   [[nodiscard]] Outcome Missing(PageIndex page, bool write);

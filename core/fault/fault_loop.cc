@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "fault/fault_loop.h"
 
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
-#include <array>
 #include <utility>
-
 
 namespace heca::fault {
 namespace {
@@ -19,7 +16,8 @@ using region::PageState;
 constexpr Millis kLookEvery{100};   // health of the store, counts for others
 constexpr Millis kRetryEvery{1};    // deferred faults, when nothing else wakes the loop
 
-short PollEvents(std::uint32_t epoll_events) { return static_cast<short>(epoll_events & (POLLIN | POLLOUT)); }
+/// A reader that has no descriptor, or wants to be asked more often than everything else.
+bool IsDue(const PollNeed& need) { return need.tick_ms >= 0 && Millis(need.tick_ms) < kLookEvery; }
 
 PrefetchOptions PrefetchOptionsFor(const LoopParts& parts) {
   PrefetchOptions options;
@@ -58,6 +56,7 @@ FaultLoop::FaultLoop(LoopParts parts, std::unique_ptr<PageReader> urgent, std::u
 FaultLoop::~FaultLoop() { Stop(); }
 
 Status FaultLoop::Prepare(bool take_over) {
+  HECA_ASSIGN_OR_RETURN(watch_, LoopWatch::Create(parts_.uffd.fd(), wake_.fd(), parts_.pidfd.get()));
   const auto& blocks = parts_.map.blocks();
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     const Bytes size = parts_.map.BytesOf(blocks[i].pages.value());
@@ -111,39 +110,42 @@ void FaultLoop::Run() {
   }
   bool more = true;
   while (!stopping_) {
-    const PollNeed urgent = fetcher_.UrgentNeed();
-    const PollNeed bulk = fetcher_.BulkNeed();
-    std::array<pollfd, 5> fds{{{parts_.uffd.fd(), POLLIN, 0},
-                               {wake_.fd(), POLLIN, 0},
-                               {urgent.fd, PollEvents(urgent.events), 0},
-                               {bulk.fd, PollEvents(bulk.events), 0},
-                               {parts_.pidfd.get(), POLLIN, 0}}};
-    (void)::poll(fds.data(), fds.size(), TimeoutMs(more));
-    if (fds[1].revents != 0) wake_.Clear();
-    if (fds[4].revents != 0) {
+    const LoopWatch::Sources ready = Wait(more);
+    if ((ready & LoopWatch::kWake) != 0) wake_.Clear();
+    if ((ready & LoopWatch::kDeath) != 0) {
       parts_.observer.OnEngineEvent({EngineEventKind::kTargetDied, 0, StoreHealth::kInvalid, Status()});
       break;
     }
     // Demand first: what was asked for, then what is asked now.
-    if (fds[2].revents != 0 || urgent.tick_ms >= 0) fetcher_.PollUrgent();
-    if (fds[0].revents != 0) {
-      handler_.ServeFaults();
-      fetcher_.PollUrgent();
-    }
+    const std::uint64_t answers = loop_.answers;
+    if ((ready & LoopWatch::kUrgent) != 0 || IsDue(fetcher_.UrgentNeed())) fetcher_.PollUrgent();
+    if ((ready & LoopWatch::kFaults) != 0) handler_.ServeFaults();
+    if (loop_.answers != answers) answered_ = true;
     if (!handler_.broken().ok()) {
       parts_.observer.OnEngineEvent({EngineEventKind::kTargetDied, 0, StoreHealth::kInvalid, handler_.broken()});
       break;
     }
-    if (fds[3].revents != 0 || bulk.tick_ms >= 0) fetcher_.PollBulk();
+    if ((ready & LoopWatch::kBulk) != 0 || IsDue(fetcher_.BulkNeed())) fetcher_.PollBulk();
     more = Serve();
   }
   running_.store(false, std::memory_order_release);
 }
 
+LoopWatch::Sources FaultLoop::Wait(bool more) {
+  LoopWatch::Wish wish{.urgent = fetcher_.UrgentNeed(), .bulk = fetcher_.BulkNeed(), .only_look = more};
+  if (!more) {
+    wish.tick = Tick(wish.urgent, wish.bulk);
+    wish.answer = fetcher_.demands_in_flight() > 0;
+    if (wish.answer || answered_) wish.spin = parts_.config.spin;
+    answered_ = false;
+  }
+  return watch_->Wait(wish);
+}
+
 /// Everything that can wait for faults, one step of each.
 bool FaultLoop::Serve() {
   if (requests_.load(std::memory_order_relaxed) != 0) ObeyRequests();
-  handler_.ServeFaults();  // what a drain in the middle of something queued
+  handler_.ServeQueued();  // what a drain in the middle of something left
   bool more = evictor_.Step();
   if (handler_.HasDeferred() && Clock::now() >= next_retry_) {
     handler_.RetryDeferred();
@@ -164,17 +166,16 @@ bool FaultLoop::Serve() {
   return more;
 }
 
-int FaultLoop::TimeoutMs(bool more) const {
-  if (more) return 0;
-  int timeout = static_cast<int>(kLookEvery.count());
-  const auto at_most = [&timeout](int ms) {
-    if (ms >= 0) timeout = std::min(timeout, ms);
+Millis FaultLoop::Tick(const PollNeed& urgent, const PollNeed& bulk) const {
+  Millis tick = kLookEvery;
+  const auto at_most = [&tick](int ms) {
+    if (ms >= 0) tick = std::min(tick, Millis(std::max(ms, 1)));
   };
-  at_most(fetcher_.UrgentNeed().tick_ms);
-  at_most(fetcher_.BulkNeed().tick_ms);
+  at_most(urgent.tick_ms);
+  at_most(bulk.tick_ms);
   at_most(evictor_.RecheckMs());
-  if (handler_.HasDeferred()) at_most(static_cast<int>(kRetryEvery.count()));
-  return timeout;
+  if (handler_.HasDeferred()) tick = std::min(tick, kRetryEvery);
+  return tick;
 }
 
 void FaultLoop::ObeyRequests() {
@@ -249,6 +250,10 @@ void FaultLoop::ZeroOne(PageIndex page) {
 
 void FaultLoop::LookAround() {
   next_look_ = Clock::now() + kLookEvery;
+  evictor_.Tidy();
+  fetcher_.AskForLate();
+  fetcher_.PollUrgent();  // the readers' own ticks are longer
+  fetcher_.PollBulk();
   slots_free_.store(slots_.free(), std::memory_order_relaxed);
   slots_used_.store(slots_.used(), std::memory_order_relaxed);
   released_all_.store(evictor_.ReleasedAll(), std::memory_order_release);

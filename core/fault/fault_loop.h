@@ -12,6 +12,7 @@
 #include "fault/fault_handler.h"
 #include "fault/fetcher.h"
 #include "fault/homecoming.h"
+#include "fault/loop_watch.h"
 #include "fault/mover.h"
 #include "fault/recovery.h"
 #include "heca/page_store.h"
@@ -71,6 +72,7 @@ class FaultLoop {
 
  private:
   void Run();
+  [[nodiscard]] LoopWatch::Sources Wait(bool more);
   [[nodiscard]] bool Serve();
   void ObeyRequests();
   void ForEachInState(region::PageState state, void (FaultLoop::*action)(PageIndex));
@@ -78,7 +80,7 @@ class FaultLoop {
   void PoisonOne(PageIndex page);
   void ZeroOne(PageIndex page);
   void LookAround();
-  [[nodiscard]] int TimeoutMs(bool more) const;
+  [[nodiscard]] Millis Tick(const PollNeed& urgent, const PollNeed& bulk) const;
 
   LoopParts parts_;
   std::atomic<std::uint64_t> limit_;
@@ -94,6 +96,7 @@ class FaultLoop {
   FaultHandler handler_;
   std::unique_ptr<JobExchange> exchange_;
   WakeFd wake_;
+  std::optional<LoopWatch> watch_;  ///< from Prepare on
   Mover mover_;
   Evictor evictor_;
   Homecoming homecoming_;
@@ -105,6 +108,7 @@ class FaultLoop {
   std::atomic<bool> released_all_{true};
   std::atomic<std::uint32_t> slots_free_{0};
   std::atomic<std::uint32_t> slots_used_{0};
+  bool answered_ = false;  ///< a thread runs again that waited: it may fault again soon
   bool stopping_ = false;
   bool had_lost_ = false;
   std::uint64_t lost_seen_ = 0;

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Asks the store for pages and hands what comes back to the Pager: demand on the urgent connection, everything that
 // nobody waits for on the bulk one. A demanded page that is already on its way in a bulk answer is asked for again on
-// the urgent connection; the claim decides which answer is placed.
+// the urgent connection, and the claim decides which answer is placed; unless that answer is the one that comes next.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 
+#include "fault/held_pages.h"
 #include "fault/pager.h"
 #include "fault/prefetch.h"
 #include "fault/sent_pages.h"
@@ -28,6 +30,11 @@ class Fetcher {
   void Prefetch(const PrefetchWindow& window);
   /// Brings pages home, to stay. Those that are not Away are skipped. False: no room for another request now.
   [[nodiscard]] bool BringHome(std::span<const PageIndex> pages);
+  /// Asks on the urgent connection for what threads wait for and a bulk answer was to bring, where that one is late.
+  /// To be called now and then.
+  void AskForLate();
+  /// Gives up the traps that are fetched: their pages are Away again.
+  void DropHeld();
   /// True after a bulk answer failed: one page of it may be lost, which only asking for each tells.
   [[nodiscard]] bool bulk_failed() const { return bulk_failed_; }
   void ForgetBulkFailure() { bulk_failed_ = false; }
@@ -46,27 +53,42 @@ class Fetcher {
   [[nodiscard]] bool MayBeReading(Slot slot) const { return reading_[slot.value() % kReadingCells] != 0; }
 
  private:
-  static constexpr std::size_t kBulkRequests = 8;  // of 512 KiB: enough to keep one 10 Gbit/s stream busy over 1 ms
-  static constexpr std::size_t kBulkPages = 128;
+  static constexpr std::size_t kBulkRequests = 16;  // of 256 KiB: enough to keep one 10 Gbit/s stream busy over 3 ms
+  static constexpr std::size_t kBulkPages = 64;
   struct BulkRequest {
     bool busy = false;
+    std::uint64_t order = 0;      ///< bulk requests are answered in the order in which they were started, mostly
+    Clock::time_point began{};
+    std::uint64_t awaited = 0;    ///< bit n: a thread waits for page n, and it was not asked for on the urgent connection
     std::size_t count = 0;
     std::array<Expected, kBulkPages> pages{};
     std::array<Slot, kBulkPages> slots{};
+    std::optional<PageIndex> trap;  ///< is kept in held_ unless somebody waits for it
   };
+  static_assert(kBulkPages <= 64, "BulkRequest::awaited has a bit for each");
   static constexpr std::size_t kUrgentRequests = 512;  // a thread has at most one; more wait a millisecond
   struct UrgentRequest {
     Expected expected;
     Slot slot;
   };
   static constexpr Millis kStall{100};  // a slow answer takes a few milliseconds
+  static constexpr Millis kLateBulk{10};
   static constexpr std::size_t kReadingCells = 4096;
   class UrgentSink;
   class BulkSink;
 
+  [[nodiscard]] bool WaitForBulk(PageIndex page);
+  [[nodiscard]] Status AskUrgently(const Expected& expected, Slot slot);
   void BeginReading(Slot slot) { ++reading_[slot.value() % kReadingCells]; }
   void EndReading(Slot slot) { --reading_[slot.value() % kReadingCells]; }
-  [[nodiscard]] bool StartBulk(std::span<const PageIndex> pages, bool clean);
+  /// A page to ask for, and whether it is placed write-protected.
+  struct BulkPage {
+    PageIndex page;
+    bool armed = false;
+  };
+  [[nodiscard]] bool StartBulk(std::span<const BulkPage> pages, std::optional<PageIndex> trap);
+  void PlaceBulk(const BulkRequest& request, const std::byte* bytes);
+  void Hold(const Expected& expected, const std::byte* bytes);
   void OnUrgent(OpTag tag, const Status& status, std::span<const std::byte> bytes);
   void OnBulk(OpTag tag, const Status& status, std::span<const std::byte> bytes);
 
@@ -75,15 +97,18 @@ class Fetcher {
   const SentPages& sent_;
   std::unique_ptr<PageReader> urgent_;
   std::unique_ptr<PageReader> bulk_;
+  HeldPages held_;
   std::array<BulkRequest, kBulkRequests> requests_;
   std::array<UrgentRequest, kUrgentRequests> urgent_requests_{};
   std::array<std::uint16_t, kUrgentRequests> free_requests_{};
   std::size_t free_count_ = 0;
   Clock::time_point last_progress_{};  ///< the last urgent answer, or the first request after none
   std::array<std::uint16_t, kReadingCells> reading_{};
+  std::uint64_t bulk_order_ = 0;
   bool bulk_failed_ = false;
   bool in_bulk_poll_ = false;
-  PrefetchWindow postponed_;
+  std::array<PrefetchWindow, 16> postponed_;  ///< asked for while bulk answers are being placed; one a stream
+  std::size_t postponed_count_ = 0;
 };
 
 }  // namespace heca::fault

@@ -31,6 +31,7 @@ void Homecoming::Begin() {
   if (stage() != HomeStage::kNone) return;
   loop_.homing = true;
   fetcher_.ForgetBulkFailure();
+  fetcher_.DropHeld();
   Enter(HomeStage::kRecall);
 }
 

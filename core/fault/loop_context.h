@@ -46,10 +46,12 @@ struct LoopContext {
   EventPump& pump;
 
   Clock::time_point fault_time{};       ///< when the fault at hand was read
+  std::uint64_t answers = 0;            ///< threads that were let run on, so far
   std::uint64_t pressure = 0;           ///< pages to evict beyond the watermarks, because local memory ran out
   bool homing = false;                  ///< BringHome: nothing leaves any more
 
   void Answered(AnswerSource source) {
+    ++answers;
     counters.latency[static_cast<std::size_t>(source)].Record(Clock::now() - fault_time);
   }
 };

@@ -291,6 +291,7 @@ std::size_t Pager::PlaceFetched(std::span<const Expected> pages, const std::byte
       if (demanded) {
         const auto asked = loop_.recent.When(page);
         if (asked) loop_.counters.latency[static_cast<std::size_t>(source)].Record(now - *asked);
+        ++loop_.answers;
       }
       const PlaceCause cause = !demanded    ? PlaceCause::kPrefetch
                                : entry.clean ? PlaceCause::kReadFault

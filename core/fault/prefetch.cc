@@ -14,6 +14,10 @@ constexpr std::uint64_t kReach = 512;
 constexpr std::size_t kAgree = 2;
 /// Windows from this length on get a trap in their middle.
 constexpr std::uint32_t kTrapFrom = 16;
+/// A stream writes if this part of the protected pages that it used was written.
+constexpr std::uint32_t kWrittenShare = 4;
+/// Samples in a row that tell that it has stopped.
+constexpr std::uint32_t kUnwrittenSamples = 2;
 /// A window is at most this part of the limit.
 constexpr std::uint64_t kLimitShare = 8;
 
@@ -72,6 +76,23 @@ std::int64_t Prefetcher::Majority(const Stream& stream) {
   return agree >= kAgree && agree * 2 > known ? candidate : 0;
 }
 
+void Prefetcher::OnWrite(PageIndex index) {
+  Stream* stream = Match(index.value());
+  if (stream != nullptr && stream->window > 0) ++stream->written;
+}
+
+/// What a window that was used, up to its trap or to its end, tells about the next one.
+void Prefetcher::ExpectWrites(Stream& stream) {
+  const std::uint32_t used = stream.writes ? 1 : std::max(std::min(stream.trap, stream.window), 1U);
+  if (stream.written * kWrittenShare >= used) {
+    stream.writes = true;
+    stream.unwritten = 0;
+  } else if (++stream.unwritten >= kUnwrittenSamples) {
+    stream.writes = false;
+  }
+  stream.written = 0;
+}
+
 PrefetchWindow Prefetcher::Open(Stream& stream, std::uint64_t after) {
   const std::int64_t stride = stream.stride;
   const std::uint64_t room = stride > 0 ? (options_.region_pages.value() - 1 - after) / static_cast<std::uint64_t>(stride)
@@ -80,7 +101,7 @@ PrefetchWindow Prefetcher::Open(Stream& stream, std::uint64_t after) {
   stream.window = count;
   if (count == 0) return {};
   PrefetchWindow window{.first = PageIndex(after + static_cast<std::uint64_t>(stride)), .count = count, .stride = stride,
-                        .trap = count};
+                        .trap = count, .writes = stream.writes};
   if (options_.traps && count >= kTrapFrom) window.trap = count / 2;
   stream.window_first = window.first.value();
   stream.trap = window.trap;
@@ -89,17 +110,22 @@ PrefetchWindow Prefetcher::Open(Stream& stream, std::uint64_t after) {
   return window;
 }
 
-PrefetchWindow Prefetcher::OnFault(PageIndex index) {
+PrefetchWindow Prefetcher::OnFault(PageIndex index, bool coming) {
   const std::uint64_t page = index.value();
   ++stats_.faults;
   if (page >= options_.region_pages.value()) return {};
-  Stream* match = Match(page);
-  if (match == nullptr) {
+  Stream* stream = Match(page);
+  if (stream == nullptr) {
     Replace(page).used = stats_.faults;
     return {};
   }
-  Stream& stream = *match;
-  stream.used = stats_.faults;
+  stream->used = stats_.faults;
+  PrefetchWindow window = Next(*stream, page, coming);
+  window.writes = stream->writes;
+  return window;
+}
+
+PrefetchWindow Prefetcher::Next(Stream& stream, std::uint64_t page, bool coming) {
   if (page == stream.last) return {};
   const std::int64_t delta = static_cast<std::int64_t>(page) - static_cast<std::int64_t>(stream.last);
   if (stream.window > 0) {
@@ -107,9 +133,16 @@ PrefetchWindow Prefetcher::OnFault(PageIndex index) {
                                stream.stride;
     const bool on_line = stream.At(steps) == page;
     if (on_line && steps >= 0 && steps < stream.window) {
-      if (static_cast<std::uint32_t>(steps) != stream.trap) return {};  // still on its way, or evicted unused
+      if (static_cast<std::uint32_t>(steps) != stream.trap) {
+        if (coming) return {};
+        // Never asked for (no room, no credit), or evicted before it was used.
+        stream.next_window = std::max(stream.next_window / 2, options_.min_window);
+        stream.last = page;
+        return Open(stream, page);
+      }
       // The trap: half of the window is used, the rest is there and will be; ask for what follows it.
       stats_.hits += stream.window;
+      ExpectWrites(stream);
       stream.last = stream.Expected() - static_cast<std::uint64_t>(stream.stride);
       stream.next_window = std::min(stream.next_window * 2, std::max(cap_, 1U));
       return Open(stream, stream.last);
@@ -119,6 +152,7 @@ PrefetchWindow Prefetcher::OnFault(PageIndex index) {
       // Just past the window: all of it was used. Further on: pages that are here already were passed without a fault.
       if (past <= stream.window) {
         stats_.hits += stream.window;
+        ExpectWrites(stream);
         stream.next_window = std::min(stream.next_window * 2, std::max(cap_, 1U));
       }
       stream.last = page;

@@ -6,8 +6,10 @@
 // inferred: when the next demand fault of a stream lands just past its window, the whole window was used, and the
 // next one is twice as long; when it lands elsewhere, the window is halved or the trend is given up.
 //
-// Not one vote over all faults: two streams of opposite direction would hide each other. Figures, and why traps are off
-// by default: docs/eviction-policy.md.
+// What a stream prefetched and then wrote costs a second fault a page, unless it was placed writable: so each stream also
+// learns whether it writes. A page placed writable counts as dirty, whatever becomes of it.
+//
+// Not one vote over all faults: two streams of opposite direction would hide each other. Figures: docs/eviction-policy.md.
 //
 // Thread: the fault loop. Fixed size; no call allocates, blocks or fails.
 #pragma once
@@ -30,7 +32,12 @@ struct PrefetchWindow {
   /// The page in the middle of the window that should be fetched but left unplaced, so that its touch (a fault answered
   /// from the buffer) asks for the next window before this one is used up; equal to `count` if there is none.
   std::uint32_t trap = 0;
+  /// The stream writes what it reads (told also where `count` is 0): place its pages writable, or each of them raises a second fault at its first write.
+  bool writes = false;
 
+  /// Whether to place a page write-protected. In a window that will be written the first page is, as a sample: it tells
+  /// when the writing has stopped.
+  [[nodiscard]] bool Armed(std::uint32_t index) const { return !writes || index == 0; }
   [[nodiscard]] PageIndex At(std::uint32_t index) const {
     return PageIndex(first.value() + static_cast<std::uint64_t>(stride * static_cast<std::int64_t>(index)));
   }
@@ -40,7 +47,7 @@ struct PrefetchOptions {
   PageCount region_pages{0};
   std::uint32_t min_window = 4;    ///< the first window of a trend
   std::uint32_t max_window = 128;  ///< 512 KiB of 4 KiB pages: one bulk message
-  bool traps = false;              ///< leave a trap in windows of 16 pages and more
+  bool traps = true;               ///< leave a trap in windows of 16 pages and more
 };
 
 /// Counters, for metrics: coverage is hits / (hits + faults), accuracy is hits / issued.
@@ -59,7 +66,10 @@ class Prefetcher {
   void SetLimit(PageCount limit);
   /// A thread waits for `page`: called for every demand fault that has to be fetched, was left as a trap, or waits for a
   /// page that is still on its way (recognised by its place in the window: nothing is asked for again).
-  [[nodiscard]] PrefetchWindow OnFault(PageIndex page);
+  /// `coming`: it is on its way, or here as a trap; if a page in the window is not, the window came to nothing.
+  [[nodiscard]] PrefetchWindow OnFault(PageIndex page, bool coming = true);
+  /// A page that was placed write-protected was written.
+  void OnWrite(PageIndex page);
 
   [[nodiscard]] const PrefetchStats& Stats() const { return stats_; }
 
@@ -78,6 +88,9 @@ class Prefetcher {
     std::array<std::int64_t, kVotes> deltas{};
     std::size_t delta_count = 0;
     std::uint32_t trap = 0;
+    bool writes = false;           ///< what the last window was opened with
+    std::uint32_t written = 0;     ///< protected pages of the last windows that were written since it was opened
+    std::uint32_t unwritten = 0;   ///< windows in a row whose sample was not written
 
     [[nodiscard]] std::uint64_t At(std::int64_t step) const {
       return window_first + static_cast<std::uint64_t>(stride * step);
@@ -89,7 +102,9 @@ class Prefetcher {
   Stream* Match(std::uint64_t page);
   Stream& Replace(std::uint64_t page);
   [[nodiscard]] static std::int64_t Majority(const Stream& stream);
+  PrefetchWindow Next(Stream& stream, std::uint64_t page, bool coming);
   PrefetchWindow Open(Stream& stream, std::uint64_t after);
+  static void ExpectWrites(Stream& stream);
 
   PrefetchOptions options_;
   std::uint32_t cap_;

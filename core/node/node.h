@@ -45,7 +45,7 @@ struct NodeConfig {
   std::chrono::seconds lease{60};
   Millis min_residence{5};
   bool prefetch = true;
-  std::uint32_t prefetch_max = 64;
+  std::uint32_t prefetch_max = 256;
   Millis io_grace{1000};
   std::chrono::seconds loss_wait{10};
   std::uint32_t watermark_low = 6;

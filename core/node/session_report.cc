@@ -23,6 +23,7 @@ control::FaultSource SourceOf(std::size_t answer) {
   switch (static_cast<fault::AnswerSource>(answer)) {
     case fault::AnswerSource::kStore: return control::FaultSource::kSponsor;
     case fault::AnswerSource::kWriteBackBuffer: return control::FaultSource::kWriteBackBuffer;
+    case fault::AnswerSource::kPrefetched: return control::FaultSource::kPrefetched;
     case fault::AnswerSource::kZero: return control::FaultSource::kZero;
     case fault::AnswerSource::kMinor: return control::FaultSource::kMinor;
     case fault::AnswerSource::kWriteProtect: return control::FaultSource::kWriteProtect;

@@ -100,6 +100,7 @@ void Session::Advance() {
     }
     channel_ = link_->Take();
     if (channel_ == nullptr) return;
+    ++file_;
     if (channel_->MaxBatch() < max_batch_ || channel_->PageSize() != page_size_) return Disconnect();
     SendWaiting();
     if (channel_ == nullptr) return;
@@ -108,6 +109,7 @@ void Session::Advance() {
   if (!status.ok() || broken_ || link_->TakeStalled()) return Disconnect();
   if (const Status* end = link_->terminal()) {
     channel_.reset();
+    ++file_;
     return FailAll(*end);
   }
   if (table_.unsent() != OpTable::kNone) SendWaiting();
@@ -116,8 +118,9 @@ void Session::Advance() {
 }
 
 PollNeed Session::SessionNeed() const {
-  if (channel_ == nullptr) return {link_->event_fd(), EPOLLIN, -1};
+  if (channel_ == nullptr) return {link_->event_fd(), EPOLLIN, -1, file_};
   PollNeed need = channel_->Need();
+  need.file = file_;
   if (table_.size() != 0 && (need.tick_ms < 0 || need.tick_ms > kStallTickMs)) need.tick_ms = kStallTickMs;
   return need;
 }
@@ -125,6 +128,7 @@ PollNeed Session::SessionNeed() const {
 void Session::Disconnect() {
   broken_ = false;
   table_.MarkAllUnsent();
+  ++file_;
   link_->Retire(std::move(channel_));
 }
 

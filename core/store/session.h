@@ -63,7 +63,8 @@ class Session : protected transport::ChannelSink {
   const std::size_t max_batch_;
   OpTable table_;
   std::unique_ptr<transport::Channel> channel_;
-  bool broken_ = false;  ///< the channel broke its contract
+  std::uint32_t file_ = 0;  ///< counts channels that came and went: see PollNeed
+  bool broken_ = false;     ///< the channel broke its contract
   std::uint64_t completions_ = 0;
   std::uint64_t bytes_read_ = 0;
   std::uint64_t bytes_written_ = 0;

@@ -16,6 +16,7 @@
 //  * No call blocks, except Open* and the destructors (bounded by two seconds).
 #pragma once
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -35,6 +36,9 @@ struct PollNeed {
   int fd = -1;               ///< -1: nothing to poll now (reconnecting); call Poll again after `tick_ms`
   std::uint32_t events = 0;  ///< EPOLLIN, EPOLLOUT
   int tick_ms = -1;          ///< call Poll at the latest after so many milliseconds; -1: no tick needed
+  /// Another value means another file, even if the number of its descriptor is the same.
+  std::uint32_t file = 0;
+  auto operator<=>(const PollNeed&) const = default;
 };
 
 /// Urgent carries faults and nothing else; bulk carries prefetch, write-back and resync. They never share a socket.

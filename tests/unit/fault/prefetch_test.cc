@@ -130,6 +130,59 @@ TEST(Prefetch, ATrapAsksForTheNextWindowBeforeThisOneEnds) {
   EXPECT_GE(next.count, window.count);
 }
 
+/// Opens windows of a stream from page 100 on until one has at least `pages`.
+PrefetchWindow OpenLarge(Prefetcher& prefetcher, std::uint32_t pages) {
+  PrefetchWindow window;
+  for (std::uint64_t page = 100; window.count < pages; page = window.At(window.count).value()) {
+    window = prefetcher.OnFault(PageIndex(page));
+    if (window.count == 0) window = {.first = PageIndex(page), .count = 1, .stride = 1, .trap = 1};
+  }
+  return window;
+}
+
+/// Touches a window up to its trap; `writes`: as a thread that writes what it reads.
+PrefetchWindow Use(Prefetcher& prefetcher, const PrefetchWindow& window, bool writes) {
+  for (std::uint32_t i = 0; i < window.trap && writes; ++i) {
+    if (window.Armed(i)) prefetcher.OnWrite(window.At(i));
+  }
+  return prefetcher.OnFault(window.At(window.trap));
+}
+
+TEST(Prefetch, LearnsThatAStreamWritesAndThatItStopped) {
+  Prefetcher prefetcher = Make(true);
+  PrefetchWindow window = OpenLarge(prefetcher, 32);
+  EXPECT_TRUE(window.Armed(1));
+  for (int i = 0; i < 5; ++i) {
+    window = Use(prefetcher, window, true);
+    ASSERT_GT(window.count, 0U);
+    EXPECT_TRUE(window.Armed(0)) << "the sample";
+    EXPECT_FALSE(window.Armed(1));
+  }
+  window = Use(prefetcher, window, false);
+  EXPECT_FALSE(window.Armed(1)) << "one sample may be a chance";
+  window = Use(prefetcher, window, false);
+  window = Use(prefetcher, window, false);
+  EXPECT_TRUE(window.Armed(1));
+}
+
+TEST(Prefetch, AReadersWindowsStayProtected) {
+  Prefetcher prefetcher = Make(true);
+  PrefetchWindow window = OpenLarge(prefetcher, 32);
+  for (int i = 0; i < 5; ++i) {
+    prefetcher.OnWrite(window.At(3));  // a page now and then
+    window = Use(prefetcher, window, false);
+    EXPECT_TRUE(window.Armed(1));
+  }
+}
+
+TEST(Prefetch, AWindowThatCameToNothingIsOpenedAnew) {
+  Prefetcher prefetcher = Make(true);
+  const PrefetchWindow window = OpenLarge(prefetcher, 32);
+  const PrefetchWindow again = prefetcher.OnFault(window.At(0), false);
+  EXPECT_EQ(again.first, window.At(1));
+  EXPECT_GE(again.count, 4U);
+}
+
 TEST(Prefetch, QuicksortIsCoveredAndRandomIsLeftAlone) {
   constexpr std::uint32_t kSmall = 4096;
   for (const bool sorted : {true, false}) {
