@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/size.h"
 #include "region/table_header.h"
 
 namespace heca::region {
@@ -22,6 +23,20 @@ static_assert(std::atomic<std::uint64_t>::is_always_lock_free && sizeof(std::ato
 
 void Add(std::atomic<std::uint64_t>& counter, std::uint64_t delta) {
   counter.store(counter.load(std::memory_order_relaxed) + delta, std::memory_order_relaxed);
+}
+
+/// All of it now, so that no store to the mapping can ever find the file system full.
+Status Allocate(const unique_fd& file, const std::string& path, Bytes size) {
+  int error = 0;
+  do {
+    error = ::fallocate(file.get(), 0, 0, static_cast<off_t>(size.value())) == 0 ? 0 : errno;
+  } while (error == EINTR);
+  if (error == 0) return Status();
+  if (error != ENOSPC) return Status::FromErrno(error, "allocating the page table " + path, ErrorScope::kRegion);
+  return Status(ErrorCode::kResourceExhausted,
+                "the page table " + path + " needs " + FormatSize(size) +
+                    " and its file system has not so much free: free space there, or give hecad another run-dir",
+                ErrorScope::kRegion, error);
 }
 
 Status Lock(const unique_fd& file, const std::string& path) {
@@ -45,7 +60,7 @@ std::uint64_t PageCounts::Resident() const {
 
 Result<PageTable> PageTable::Map(unique_fd file, PageCount pages) {
   PageTable table;
-  table.memory_size_ = sizeof(TableHeader) + pages.value() * sizeof(std::uint64_t);
+  table.memory_size_ = FileBytes(pages).value();
   void* memory = ::mmap(nullptr, table.memory_size_, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   if (memory == MAP_FAILED) return Status::FromErrno(errno, "mmap of the page table", ErrorScope::kRegion);
   // A sweep over an untouched part must not bring huge pages of zeros in.
@@ -59,13 +74,17 @@ Result<PageTable> PageTable::Map(unique_fd file, PageCount pages) {
   return table;
 }
 
+Bytes PageTable::FileBytes(PageCount pages) {
+  return Bytes(sizeof(TableHeader) + pages.value() * sizeof(std::uint64_t));
+}
+
 Result<PageTable> PageTable::Create(const std::string& path, const RegionMap& map, const std::string& store) {
   unique_fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!file) return Status::FromErrno(errno, "creating the page table " + path, ErrorScope::kRegion);
   HECA_RETURN_IF_ERROR(Lock(file, path));
-  const std::uint64_t size = sizeof(TableHeader) + map.pages().value() * sizeof(std::uint64_t);
-  if (::ftruncate(file.get(), static_cast<off_t>(size)) != 0) {
-    return Status::FromErrno(errno, "sizing the page table " + path, ErrorScope::kRegion);
+  if (const Status room = Allocate(file, path, FileBytes(map.pages())); !room.ok()) {
+    ::unlink(path.c_str());
+    return room;
   }
   HECA_ASSIGN_OR_RETURN(PageTable table, Map(std::move(file), map.pages()));
   HECA_RETURN_IF_ERROR(WriteHeader(*static_cast<TableHeader*>(table.memory_), map, store));
@@ -79,7 +98,7 @@ Result<PageTable> PageTable::Open(const std::string& path, const RegionMap& map,
   HECA_RETURN_IF_ERROR(Lock(file, path));
   struct stat info{};
   if (::fstat(file.get(), &info) != 0) return Status::FromErrno(errno, "fstat of " + path, ErrorScope::kRegion);
-  const std::uint64_t size = sizeof(TableHeader) + map.pages().value() * sizeof(std::uint64_t);
+  const std::uint64_t size = FileBytes(map.pages()).value();
   if (static_cast<std::uint64_t>(info.st_size) != size) {
     return Status(ErrorCode::kFailedPrecondition, "the page table " + path + " has " + std::to_string(info.st_size) +
                       " bytes, the region needs " + std::to_string(size), ErrorScope::kRegion);

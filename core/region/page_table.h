@@ -2,7 +2,8 @@
 // The state of every page of a region, in a file on tmpfs that is also the crash journal: what is stored here before
 // an action is what a restarted daemon finds after SIGKILL at any moment.
 //
-// The file is sparse: pages that were never touched cost nothing. Layout, host byte order (it never leaves the host):
+// The file is allocated in full when it is made, 8 bytes a page: a store to the mapping that found the tmpfs full would
+// be a SIGBUS in the fault loop. Sweeps skip what was never touched. Layout, host byte order (it never leaves the host):
 // one page of TableHeader, then one 64-bit PageEntry a page.
 #pragma once
 
@@ -34,7 +35,10 @@ struct PageCounts {
 /// no two daemons serve one region.
 class PageTable {
  public:
-  /// A new table, all pages Zero. `store` names what holds the slots. kAlreadyExists, kBusy (another daemon has it).
+  /// What a table of so many pages takes of its file system.
+  static Bytes FileBytes(PageCount pages);
+  /// A new table, all pages Zero. `store` names what holds the slots. kAlreadyExists, kBusy (another daemon has it),
+  /// kResourceExhausted (no room: no file is left behind).
   static Result<PageTable> Create(const std::string& path, const RegionMap& map, const std::string& store);
   /// The table of a daemon that died. kFailedPrecondition if it was made for another region, store or version;
   /// kBusy if its daemon is alive.
@@ -58,8 +62,7 @@ class PageTable {
     return counts_[static_cast<std::size_t>(state)].load(std::memory_order_relaxed);
   }
   [[nodiscard]] std::uint64_t Resident() const;
-  /// False if every page of the 512 around `page` has an untouched entry: sweeps skip them, and the sparse file stays
-  /// sparse.
+  /// False if every page of the 512 around `page` has an untouched entry: sweeps skip them.
   [[nodiscard]] bool TouchedAround(PageIndex page) const { return touched_[page.value() / kGroup] != 0; }
   static constexpr std::uint64_t kGroup = 512;
 

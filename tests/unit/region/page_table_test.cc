@@ -3,8 +3,11 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 namespace heca::region {
@@ -106,16 +109,52 @@ TEST_F(PageTableTest, BelongsToOneDaemon) {
   EXPECT_EQ(PageTable::Open(path_, map, "lease 1").status().code(), ErrorCode::kBusy);
 }
 
-TEST_F(PageTableTest, StaysSparse) {
-  const RegionMap map = MakeMap({std::uint64_t{64} << 20});  // 256 GiB
+TEST_F(PageTableTest, TakesEightBytesAPageAndAllOfThemAtOnce) {
+  const RegionMap map = MakeMap({std::uint64_t{1} << 20});  // 4 GiB
   auto table = PageTable::Create(path_, map, "lease 1");
   ASSERT_TRUE(table.ok());
-  PageEntry entry;
-  entry.state = PageState::kHere;
-  table->Move(PageIndex(std::uint64_t{60} << 20), entry);
   struct stat info{};
   ASSERT_EQ(::stat(path_.c_str(), &info), 0);
-  EXPECT_LT(info.st_blocks * 512, 64 << 10);
+  EXPECT_EQ(static_cast<std::uint64_t>(info.st_blocks) * 512, PageTable::FileBytes(map.pages()).value());
+  EXPECT_EQ(PageTable::FileBytes(map.pages()).value(), (8U << 20) + 4096);
+}
+
+/// In a child with a mount namespace of its own: a tmpfs that becomes full under the table.
+TEST_F(PageTableTest, AFullTmpfsIsRefusedAtOnceAndNeverHurtsLater) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const std::string directory = path_ + ".dir";
+    const auto check = [](bool good, int step) {
+      if (!good) ::_exit(step);
+    };
+    check(::unshare(CLONE_NEWNS) == 0 && ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0, 1);
+    check(::mkdir(directory.c_str(), 0700) == 0, 2);
+    check(::mount("tmpfs", directory.c_str(), "tmpfs", 0, "size=1M") == 0, 3);
+    const RegionMap large = MakeMap({std::uint64_t{256} << 10});  // needs 2 MiB
+    const auto refused = PageTable::Create(directory + "/t", large, "s");
+    check(refused.status().code() == ErrorCode::kResourceExhausted, 4);
+    check(refused.status().message().find("needs 2") != std::string_view::npos, 5);
+    check(::access((directory + "/t").c_str(), F_OK) != 0, 6);
+    const RegionMap map = MakeMap({100'000});  // 800 kB
+    auto table = PageTable::Create(directory + "/t", map, "s");
+    check(table.ok(), 7);
+    const unique_fd filler(::open((directory + "/filler").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    while (::write(filler.get(), "x", 1) == 1) {
+    }
+    PageEntry entry;
+    entry.state = PageState::kHere;
+    for (std::uint64_t page = 0; page < 100'000; page += 100) table->Move(PageIndex(page), entry);  // SIGBUS if sparse
+    ::umount2(directory.c_str(), MNT_DETACH);
+    ::rmdir(directory.c_str());
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status)) << "ended by signal " << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "the step that failed";
+  ::rmdir((path_ + ".dir").c_str());
 }
 
 TEST_F(PageTableTest, AnIllegalMoveEndsTheProcess) {
