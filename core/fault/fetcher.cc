@@ -131,7 +131,10 @@ bool Fetcher::StartBulk(std::span<const BulkPage> pages, std::optional<PageIndex
   }
   if (free->count == 0) return true;
   const OpTag tag(static_cast<std::uint64_t>(free - requests_.begin()));
-  if (!bulk_->Start(tag, {free->slots.data(), free->count}).ok()) return false;
+  if (const Status started = bulk_->Start(tag, {free->slots.data(), free->count}); !started.ok()) {
+    if (started.code() != ErrorCode::kBusy) bulk_failed_ = true;  // for good: asked for one by one, each is told so
+    return false;
+  }
   free->busy = true;
   free->order = ++bulk_order_;
   free->began = Clock::now();

@@ -44,6 +44,7 @@ class MemoryArena {
   struct Switches {
     std::atomic<bool> disconnected{false};
     std::atomic<bool> refuse_writes{false};
+    std::atomic<bool> over{false};              ///< ended for good: no read can even be started
     std::atomic<std::uint64_t> delay_ns{0};
     std::atomic<std::uint64_t> violations{0};   ///< overwritten slots
     std::atomic<std::uint64_t> lost_reads{0};   ///< reads of slots that are not there
@@ -136,6 +137,7 @@ class MemoryReader final : public PageReader {
  public:
   explicit MemoryReader(MemoryArena& arena) : arena_(arena), queue_(arena) {}
   Status Start(OpTag tag, std::span<const Slot> slots) override {
+    if (arena_.switches().over.load()) return Status(ErrorCode::kDataLoss, "the store has lost everything");
     return queue_.Start(MemoryQueue::Kind::kRead, tag, slots, {});
   }
   std::size_t Poll(ReadSink& sink) override {

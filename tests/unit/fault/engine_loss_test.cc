@@ -76,6 +76,18 @@ TEST(EngineLoss, ZeroFillIsDoneOnlyWhenAsked) {
   EXPECT_TRUE(WaitUntil([&] { return harness->engine().Home().done; }));
 }
 
+/// A remote store whose sponsor came back empty: it does not fail reads, it takes none any more.
+TEST(EngineLoss, DetachFindsOutThatAllIsLostWhenTheStoreIsOver) {
+  auto harness = Filled();
+  harness->arena().switches().over = true;
+  harness->engine().BringHome();
+  ASSERT_TRUE(WaitUntil([&] { return harness->engine().Home().pages_away == 0 && harness->engine().Home().pages_lost > 50; }))
+      << "it waits for a request that cannot be made";
+  EXPECT_FALSE(harness->engine().Home().done) << "detached with lost pages";
+  ASSERT_TRUE(harness->engine().Resolve(LostPages::kZeroFill).ok());
+  EXPECT_TRUE(WaitUntil([&] { return harness->engine().Home().done; }));
+}
+
 sigjmp_buf poison_return;
 
 TEST(EngineLoss, PoisonRaisesAMemoryErrorAndCanBeTakenBack) {
