@@ -114,6 +114,7 @@ EngineStats RegionEngine::Stats() const {
   stats.kernel_errors = counters.kernel_errors.Value();
   stats.again = counters.again.Value();
   stats.deferred_faults = counters.deferred_faults.Value();
+  stats.refaults = counters.refaults.Value();
   stats.pages_lost = counters.pages_lost.Value();
   stats.bytes_written_back = counters.bytes_written_back.Value();
   stats.bytes_fetched = counters.bytes_fetched.Value();

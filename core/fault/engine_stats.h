@@ -53,6 +53,7 @@ struct EngineCounters {
   Counter kernel_errors;
   Counter again;            ///< EAGAIN answers
   Counter deferred_faults;  ///< waited for eviction, local memory or a credit of the store
+  Counter refaults;         ///< pages that somebody waited for after they had been evicted, as the policy counts
   Counter pages_lost;
   Counter bytes_written_back;  ///< payload that the store acknowledged
   Counter bytes_fetched;
@@ -66,7 +67,7 @@ struct EngineStats {
   std::array<HistogramSnapshot, kAnswerSources> latency;
   std::uint64_t prefetch_issued = 0, prefetch_placed = 0, prefetch_hits = 0, stale_answers = 0, evictions = 0,
                 clean_drops = 0, zero_drops = 0, cancels = 0, io_waits = 0, no_memory = 0, stray_pages = 0,
-                kernel_errors = 0, again = 0, deferred_faults = 0, pages_lost = 0, bytes_written_back = 0,
+                kernel_errors = 0, again = 0, deferred_faults = 0, pages_lost = 0, refaults = 0, bytes_written_back = 0,
                 bytes_fetched = 0, discards = 0;
   std::uint32_t slots_used = 0;
   std::uint32_t slots_free = 0;

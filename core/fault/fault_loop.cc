@@ -258,6 +258,7 @@ void FaultLoop::LookAround() {
   slots_used_.store(slots_.used(), std::memory_order_relaxed);
   released_all_.store(evictor_.ReleasedAll(), std::memory_order_release);
   counters_.prefetch_hits.Add(prefetcher_.Stats().hits - counters_.prefetch_hits.Value());
+  counters_.refaults.Add(parts_.policy->Stats().refaults - counters_.refaults.Value());
   const StoreHealth health = parts_.store.Health();
   if (health != health_ && (health == StoreHealth::kGood || parts_.table.CountOf(PageState::kComing) > 0)) {
     health_ = health;
