@@ -159,6 +159,14 @@ Option Choice(const Words& words, T Config::*member, std::vector<std::pair<std::
           }};
 }
 
+/// A choice of which one more value is known and cannot be had here.
+Option ButNot(Option option, std::string_view name, std::string why) {
+  option.set = [set = std::move(option.set), name, why = std::move(why)](Config& config, std::string_view text) {
+    return text == name ? Bad(fmt::format("'{}' {}", text, why)) : set(config, text);
+  };
+  return option;
+}
+
 Option SocketMode(const Words& words) {
   return {words.key,
           words.group,
@@ -209,9 +217,10 @@ std::vector<Option> MakeOptions() {
            &Config::control_listen, CheckAddress),
       Text({"data-listen", kPeers, "HOST:PORT", "Where peers read and write lent pages. Same remark."},
            &Config::data_listen, CheckAddress),
-      Choice<Transport>(
-          {"transport", kPeers, "auto|tcp", "How pages travel. auto: the best that both ends have."},
-          &Config::transport, {{"auto", Transport::kAuto}, {"tcp", Transport::kTcp}}),
+      ButNot(Choice<Transport>({"transport", kPeers, "auto|tcp",
+                                "How pages travel. auto: the best that both ends have; in this build that is tcp."},
+                               &Config::transport, {{"auto", Transport::kAuto}, {"tcp", Transport::kTcp}}),
+             "rdma", "comes with a build that has RDMA, and this one has not: give auto or tcp"),
       Size({"donate", kSponsor, "SIZE", "Memory lent to other nodes. 0: none."}, &Config::donate, Bytes(0),
            Bytes(1ULL << 50), unit),
       Text({"slab-dir", kSponsor, "DIR", "Where lent memory lies: a tmpfs, so that a restart keeps it."},
