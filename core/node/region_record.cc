@@ -118,7 +118,7 @@ Result<RegionRecord> Decode(const std::string& text) {
                                           block.at("bytes"), block.at("file_offset"), block.at("inode")});
     }
     record.lease = LeaseFromJson(from.at("lease"));
-    if (record.phase < RecordPhase::kAttaching || record.phase > RecordPhase::kEnding) {
+    if (record.phase < RecordPhase::kAttaching || record.phase > RecordPhase::kDetaching) {
       return Status(ErrorCode::kDataLoss, "the record has no valid phase");
     }
     return record;

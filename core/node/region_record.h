@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The journal of one region beside its page table: what a restarted hecad must know to take it back. One directory a
-// region in `<run-dir>/regions` on tmpfs: `region.json` (this record, replaced by rename) and `pages` (the table).
+// region in `<run-dir>/regions` on tmpfs: `region.json` (this record), `region.json.spare` (the one before, kept for its
+// space) and `pages` (the table). A record is written over the spare and the two names are exchanged: whoever reads finds
+// the one or the other whole, and once an attach has got its space no later write can fail because the tmpfs is full.
 #pragma once
 
 #include <cstdint>
@@ -37,6 +39,7 @@ enum class RecordPhase : std::uint8_t {
   kAttaching = 1,  ///< a lease exists; the userfaultfd may; nothing was evicted
   kActive = 2,
   kEnding = 3,     ///< nothing is away; only the lease is still to be given back
+  kDetaching = 4,  ///< governed; all pages are to come home
 };
 
 struct RegionRecord {
@@ -68,7 +71,10 @@ class RegionJournal {
   /// Makes the directory if it is not there.
   Status Prepare() const;
   [[nodiscard]] std::string TablePath(const RegionId& region) const;
+  /// kResourceExhausted: no room, which only the first record of a region can find.
   Status Write(const RegionRecord& record) const;
+  /// Whether a new region with so large a table finds room; kResourceExhausted with the sizes.
+  [[nodiscard]] Status CheckRoom(const RegionId& region, Bytes table) const;
   Status Erase(const RegionId& region) const;
   [[nodiscard]] Result<RegionRecord> Read(const RegionId& region) const;
   /// Names of all regions that have a directory.

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "node/region_record.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -52,6 +58,46 @@ TEST(RegionRecord, DamageIsNamed) {
     damaged.replace(damaged.find(key), std::string(key).size(), "\"gone\"");
     EXPECT_EQ(Decode(damaged).status().code(), ErrorCode::kDataLoss) << key;
   }
+}
+
+/// In a child with a mount namespace of its own. What attach has got, no later write needs again.
+TEST(RegionJournal, AFullTmpfsIsRefusedAtTheFirstRecordAndAtNoOther) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  const std::string directory = ::testing::TempDir() + "/heca-full-" + std::to_string(::getpid());
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const auto check = [](bool good, int step) {
+      if (!good) ::_exit(step);
+    };
+    check(::unshare(CLONE_NEWNS) == 0 && ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0, 1);
+    check(::mkdir(directory.c_str(), 0700) == 0, 2);
+    check(::mount("tmpfs", directory.c_str(), "tmpfs", 0, "size=128k") == 0, 3);
+    const RegionJournal journal(directory + "/regions");
+    check(journal.Prepare().ok() && journal.CheckRoom("vm-1", Bytes(4096)).ok(), 4);
+    const Status small = journal.CheckRoom("vm-1", Bytes(1 << 20));
+    check(small.code() == ErrorCode::kResourceExhausted, 5);
+    check(small.message().find("are free: free space there") != std::string_view::npos, 6);
+    RegionRecord record = Sample();
+    check(journal.Write(record).ok(), 7);
+    const int filler = ::open((directory + "/filler").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    while (::write(filler, "x", 1) == 1) {
+    }
+    for (record.limit = 1; record.limit < 50; ++record.limit) check(journal.Write(record).ok(), 8);
+    check(journal.Read("vm-1").ok() && journal.Read("vm-1")->limit == 49, 9);
+    record.name = "vm-2";
+    const Status full = journal.Write(record);
+    check(full.code() == ErrorCode::kResourceExhausted, 10);
+    check(full.message().find("run-dir") != std::string_view::npos, 11);
+    check(journal.Erase("vm-2").ok() && journal.List()->size() == 1, 12);
+    ::umount2(directory.c_str(), MNT_DETACH);
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "the step that failed";
+  ::rmdir(directory.c_str());
 }
 
 TEST(RegionJournal, KeepsOneRecordARegion) {
