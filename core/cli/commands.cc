@@ -72,6 +72,8 @@ Result<ExitCode> Commands::Run() {
       return Limit();
     case Command::kDetach:
       return Detach();
+    case Command::kResolve:
+      return Resolve();
     case Command::kEvents:
       return Events();
     case Command::kTop:
@@ -177,6 +179,14 @@ Result<ExitCode> Commands::Detach() {
       WithProgress([&](control::ProgressSink& progress) { return api_.Detach(request_.region, progress); }));
   Print({{"region", request_.region}, {"detached", true}},
         fmt::format("region {}: all memory is home, hecad has let go\n", request_.region));
+  return ExitCode::kOk;
+}
+
+Result<ExitCode> Commands::Resolve() {
+  HECA_ASSIGN_OR_RETURN(const auto region, api_.Resolve(request_.region, request_.lost));
+  Print({{"region", ToJson(region)}, {"lost", std::string(ToString(request_.lost))}},
+        fmt::format("region {}: lost pages: {}; `hecactl events` and `hecactl regions {}` tell how it went\n",
+                    request_.region, ToString(request_.lost), request_.region));
   return ExitCode::kOk;
 }
 

@@ -60,7 +60,8 @@ _hecactl() {{
     --socket|--qmp|--map) COMPREPLY=($(compgen -f -- "$current")); return ;;
     --domain) COMPREPLY=($(compgen -W "$(virsh list --name 2>/dev/null)" -- "$current")); return ;;
     --on-loss) COMPREPLY=($(compgen -W "wait poison" -- "$current")); return ;;
-    regions|limit|detach)
+    --lost) COMPREPLY=($(compgen -W "ask-again poison zero" -- "$current")); return ;;
+    regions|limit|detach|resolve)
       [[ $current == -* ]] || {{
         COMPREPLY=($(compgen -W "$(hecactl regions --timeout 2 2>/dev/null | awk 'NR > 1 {{print $1}}')" -- "$current"))
         return

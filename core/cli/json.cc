@@ -86,6 +86,7 @@ Json ToJson(const control::RegionInfo& region) {
           {"limit_bytes", region.limit.value()},
           {"resident_bytes", region.resident.value()},
           {"away_bytes", region.away.value()},
+          {"lost_bytes", region.lost.value()},
           {"on_loss", Word(region.page_loss)},
           {"replicas", region.replicas},
           {"blocks", blocks},

@@ -25,7 +25,8 @@ constexpr const char* kEnd =
 /// The words of the command line before they are checked.
 struct Words {
   double timeout = 0;
-  std::string local, ratio, on_loss = "wait", size, shell;
+  std::string local, ratio, on_loss = "wait", size, lost, shell;
+  bool yes = false;
   std::vector<std::string> options;
   double interval = 1;
   std::uint64_t lease = 0, count = 0;
@@ -87,6 +88,16 @@ void DeclareOthers(CLI::App& app, Request& request, Words& words) {
       ->add_option("region", request.region, "which")
       ->type_name("REGION")
       ->required();
+  CLI::App* resolve = AddCommand(app, "resolve", "Decide what becomes of pages that no sponsor has any more");
+  resolve->add_option("region", request.region, "which")->type_name("REGION")->required();
+  resolve
+      ->add_option("--lost", words.lost,
+                   "ask-again: the sponsor may be back with its memory. poison: a touch is a memory error, which ends "
+                   "most programs. zero: the guest finds zeros where its data was")
+      ->type_name("ask-again|poison|zero")
+      ->required()
+      ->check(Quiet(CLI::IsMember({"ask-again", "poison", "zero"})));
+  resolve->add_flag("--yes", words.yes, "poison, zero: what was in these pages is given up for good");
   CLI::App* events = AddCommand(app, "events", "What happened");
   events->add_flag("--follow", request.events.follow, "go on until interrupted");
   events->add_option("--since", request.events.since, "only events after this sequence number")
@@ -149,12 +160,25 @@ Status CheckAttach(Request& request, const Words& words) {
   return Status();
 }
 
+Status CheckResolve(Request& request, const Words& words) {
+  request.lost = words.lost == "poison" ? control::LostPages::kPoison
+                 : words.lost == "zero" ? control::LostPages::kZero
+                                        : control::LostPages::kAskAgain;
+  if (request.lost == control::LostPages::kAskAgain || words.yes) return Status();
+  return {ErrorCode::kInvalidArgument,
+          fmt::format("--lost {} gives up for good what was in the lost pages of '{}'{}; add --yes if that is meant",
+                      words.lost, request.region,
+                      request.lost == control::LostPages::kZero ? ", and its guest goes on with zeros in their place"
+                                                                : ", and a touch ends most programs")};
+}
+
 Command CommandOf(const std::string& verb) {
   constexpr std::pair<std::string_view, Command> kCommands[] = {
       {"doctor", Command::kDoctor},   {"status", Command::kStatus},   {"nodes", Command::kNodes},
       {"regions", Command::kRegions}, {"attach", Command::kAttach},   {"limit", Command::kLimit},
       {"detach", Command::kDetach},   {"events", Command::kEvents},   {"top", Command::kTop},
-      {"leases", Command::kLeases},   {"version", Command::kVersion}, {"completion", Command::kText}};
+      {"leases", Command::kLeases},   {"version", Command::kVersion}, {"completion", Command::kText},
+      {"resolve", Command::kResolve}};
   for (const auto& [word, command] : kCommands) {
     if (word == verb) return command;
   }
@@ -172,6 +196,7 @@ Status Check(const CLI::App& app, Request& request, const Words& words) {
   request.lease = LeaseId(words.lease);
   if (request.command == Command::kText) request.text = BashCompletion(app);
   if (request.command == Command::kAttach) return CheckAttach(request, words).WithContext("attach");
+  if (request.command == Command::kResolve) return CheckResolve(request, words).WithContext("resolve");
   if (request.command == Command::kLimit) {
     auto size = ParseSize(words.size);
     if (!size.ok()) return size.status().WithContext("limit");

@@ -24,6 +24,7 @@ enum class Command : std::uint8_t {
   kAttach,
   kLimit,
   kDetach,
+  kResolve,
   kEvents,
   kTop,
   kLeases,
@@ -42,6 +43,7 @@ struct Request {
   control::AttachSpec attach;
   RegionId region;
   Bytes limit;
+  control::LostPages lost = control::LostPages::kInvalid;
   control::EventQuery events;
   Millis interval{1000};
   std::optional<std::uint64_t> count;  ///< samples of top; none: for ever on a terminal, one in a pipe

@@ -136,6 +136,9 @@ std::string RegionText(const control::RegionInfo& region) {
   text += Line("resident",
                fmt::format("{} ({})", FormatSize(region.resident), Percent(region.resident, region.size)));
   text += Line("away", fmt::format("{} ({})", FormatSize(region.away), Percent(region.away, region.size)));
+  if (region.lost.value() > 0) {
+    text += Line("lost", fmt::format("{}, at no sponsor any more; see hecactl resolve --help", FormatSize(region.lost)));
+  }
   for (const auto& block : region.blocks) {
     text += Line("block", fmt::format("{} {} {}", block.name, FormatSize(block.size), block.path));
   }

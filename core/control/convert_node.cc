@@ -63,6 +63,7 @@ void ToMessage(const RegionInfo& from, v1::RegionInfo& to) {
   to.set_limit_bytes(from.limit.value());
   to.set_resident_bytes(from.resident.value());
   to.set_away_bytes(from.away.value());
+  to.set_lost_bytes(from.lost.value());
   to.set_page_loss(EnumTo<v1::PageLoss>(from.page_loss));
   to.set_replicas(from.replicas);
   for (const StoreInfo& store : from.stores) ToMessage(store, *to.add_stores());
@@ -86,6 +87,7 @@ RegionInfo FromMessage(const v1::RegionInfo& from) {
   to.limit = Bytes(from.limit_bytes());
   to.resident = Bytes(from.resident_bytes());
   to.away = Bytes(from.away_bytes());
+  to.lost = Bytes(from.lost_bytes());
   to.page_loss = EnumFrom(from.page_loss(), PageLoss::kPoison);
   to.replicas = from.replicas();
   for (const v1::StoreInfo& store : from.stores()) to.stores.push_back(FromMessage(store));
@@ -194,7 +196,7 @@ Event FromMessage(const v1::Event& from) {
   to.sequence = from.sequence();
   to.time = WallTimeFrom(from.time_us());
   to.severity = EnumFrom(from.severity(), Severity::kError);
-  to.kind = EnumFrom(from.kind(), EventKind::kPeerRebooted);
+  to.kind = EnumFrom(from.kind(), EventKind::kResolved);
   to.region = from.region();
   to.text = from.text();
   for (const v1::Pair& value : from.values()) to.values.emplace_back(value.name(), value.value());

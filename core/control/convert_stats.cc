@@ -76,7 +76,6 @@ void ToMessage(const RegionStats& from, v1::RegionStats& to) {
   }
   to.set_prefetch_issued(from.prefetch_issued);
   to.set_prefetch_hits(from.prefetch_hits);
-  to.set_prefetch_wasted(from.prefetch_wasted);
   to.set_evictions(from.evictions);
   to.set_clean_drops(from.clean_drops);
   to.set_zero_drops(from.zero_drops);
@@ -104,7 +103,6 @@ RegionStats FromMessage(const v1::RegionStats& from) {
   }
   to.prefetch_issued = from.prefetch_issued();
   to.prefetch_hits = from.prefetch_hits();
-  to.prefetch_wasted = from.prefetch_wasted();
   to.evictions = from.evictions();
   to.clean_drops = from.clean_drops();
   to.zero_drops = from.zero_drops();

@@ -24,13 +24,23 @@ std::string_view ToString(PageLoss value) {
   return "unknown";
 }
 
+std::string_view ToString(LostPages value) {
+  switch (value) {
+    case LostPages::kInvalid: return "invalid";
+    case LostPages::kAskAgain: return "ask-again";
+    case LostPages::kPoison: return "poison";
+    case LostPages::kZero: return "zero";
+  }
+  return "unknown";
+}
+
 std::string_view ToString(RegionState value) {
   switch (value) {
     case RegionState::kInvalid: return "invalid";
     case RegionState::kAttaching: return "attaching";
     case RegionState::kActive: return "active";
     case RegionState::kDetaching: return "detaching";
-    case RegionState::kRecovering: return "recovering";
+    case RegionState::kResuming: return "resuming";
     case RegionState::kStalled: return "stalled";
     case RegionState::kEnding: return "ending";
   }
@@ -105,6 +115,8 @@ std::string_view ToString(EventKind value) {
     case EventKind::kPeerUp: return "peer-up";
     case EventKind::kPeerDown: return "peer-down";
     case EventKind::kPeerRebooted: return "peer-rebooted";
+    case EventKind::kResuming: return "resuming";
+    case EventKind::kResolved: return "resolved";
   }
   return "unknown";
 }

@@ -19,8 +19,8 @@ class ProgressSink {
   virtual ~ProgressSink() = default;
   virtual void OnProgress(const Progress& progress) = 0;
   /// True once nobody waits for the operation any more. The operation asks at least five times a second. An attach
-  /// then either completes or is rolled back; a limit or a detach stops where it is, in a state that a repeat of the
-  /// call carries on from. They return kAborted.
+  /// then either completes or is rolled back; a limit or a detach goes on, and a repeat of the call waits for it again.
+  /// They return kAborted.
   [[nodiscard]] virtual bool Cancelled() const = 0;
 };
 
@@ -47,6 +47,9 @@ class NodeApi {
   [[nodiscard]] virtual Result<RegionInfo> Limit(const RegionId& region, Bytes limit, ProgressSink& progress) = 0;
   /// Brings every page home and lets go. The VM runs all the time.
   [[nodiscard]] virtual Status Detach(const RegionId& region, ProgressSink& progress) = 0;
+  /// What is to be done with the pages of a region that are known to be lost; a page that is found lost later needs it
+  /// again. Returns once hecad has begun; the region's `lost` tells how far it is. kFailedPrecondition: none is lost.
+  [[nodiscard]] virtual Result<RegionInfo> Resolve(const RegionId& region, LostPages how) = 0;
 
   [[nodiscard]] virtual Result<std::vector<RegionInfo>> Regions() = 0;
   [[nodiscard]] virtual Result<RegionInfo> Region(const RegionId& region) = 0;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "control/convert_enum.h"
 #include "control/convert_node.h"
 #include "control/credentials.h"
 #include "control/grpc_channel.h"
@@ -147,6 +148,15 @@ Status NodeClient::Detach(const RegionId& region, ProgressSink& progress) {
         return stub.AsyncDetach(context, request, queue, tag);
       },
       [](const v1::DetachReply&) {});
+}
+
+Result<RegionInfo> NodeClient::Resolve(const RegionId& region, LostPages how) {
+  v1::ResolveRequest request;
+  request.set_region(Utf8(region));
+  request.set_how(EnumTo<v1::LostPages>(how));
+  v1::RegionInfo reply;
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::Resolve, request, reply));
+  return FromMessage(reply);
 }
 
 Result<std::vector<RegionInfo>> NodeClient::Regions() {

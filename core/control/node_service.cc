@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "control/convert_enum.h"
 #include "control/convert_node.h"
 #include "control/long_operation.h"
 #include "control/status_map.h"
@@ -101,6 +102,18 @@ grpc::Status NodeService::Detach(grpc::ServerContext* context, const v1::DetachR
   if (const Status name = CheckRegionName(request->region()); !name.ok()) return ToGrpc(name);
   return ToGrpc(Stream(*context, *writer,
                        [&](ProgressSink& progress) { return api_.Detach(request->region(), progress); }));
+}
+
+grpc::Status NodeService::Resolve(grpc::ServerContext* /*context*/, const v1::ResolveRequest* request,
+                                  v1::RegionInfo* reply) {
+  if (const Status name = CheckRegionName(request->region()); !name.ok()) return ToGrpc(name);
+  const LostPages how = EnumFrom(request->how(), LostPages::kZero);
+  if (how == LostPages::kInvalid) {
+    return ToGrpc(Status(ErrorCode::kInvalidArgument, "say what to do with lost pages: ask again, poison, or zero"));
+  }
+  const Result<RegionInfo> region = api_.Resolve(request->region(), how);
+  if (region.ok()) ToMessage(region.value(), *reply);
+  return ToGrpc(region.status());
 }
 
 grpc::Status NodeService::ListRegions(grpc::ServerContext* /*context*/, const v1::ListRegionsRequest* /*request*/,

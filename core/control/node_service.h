@@ -22,6 +22,7 @@ class NodeService final : public v1::NodeService::Service {
                      grpc::ServerWriter<v1::LimitReply>* writer) override;
   grpc::Status Detach(grpc::ServerContext* context, const v1::DetachRequest* request,
                       grpc::ServerWriter<v1::DetachReply>* writer) override;
+  grpc::Status Resolve(grpc::ServerContext* context, const v1::ResolveRequest* request, v1::RegionInfo* reply) override;
   grpc::Status ListRegions(grpc::ServerContext* context, const v1::ListRegionsRequest* request,
                            v1::ListRegionsReply* reply) override;
   grpc::Status GetRegion(grpc::ServerContext* context, const v1::GetRegionRequest* request,

@@ -29,6 +29,14 @@ enum class PageLoss : std::uint8_t {
   kPoison = 2,  ///< the thread gets a memory error; asked for by name only
 };
 
+/// What to do with pages that no sponsor has any more. Never done by itself.
+enum class LostPages : std::uint8_t {
+  kInvalid = 0,
+  kAskAgain = 1,  ///< the sponsor may be back with its memory
+  kPoison = 2,    ///< a touch is a memory error (kills a QEMU under TCG)
+  kZero = 3,      ///< the guest finds zeros
+};
+
 /// Which shared mappings of a plain process are governed. All given conditions must hold. QEMU needs none.
 struct MappingSelector {
   std::string path;                 ///< of the mapped file; empty: any
@@ -66,7 +74,7 @@ enum class RegionState : std::uint8_t {
   kAttaching = 1,
   kActive = 2,
   kDetaching = 3,
-  kRecovering = 4,  ///< after a restart of hecad
+  kResuming = 4,    ///< not governed yet after a restart of hecad, or anew after its store was lost; `trouble` says why
   kStalled = 5,     ///< pages are out of reach; threads that touch them wait
   kEnding = 6,      ///< its process is gone, leases are being given back
 };
@@ -102,6 +110,7 @@ struct RegionInfo {
   Bytes limit;     ///< resident bytes allowed; equal to `size`: no limit
   Bytes resident;  ///< here
   Bytes away;      ///< at sponsors
+  Bytes lost;      ///< known to be at no sponsor any more, poisoned ones too
   PageLoss page_loss = PageLoss::kInvalid;
   std::uint32_t replicas = 0;
   std::vector<StoreInfo> stores;
@@ -212,6 +221,8 @@ enum class EventKind : std::uint8_t {
   kPeerUp = 21,
   kPeerDown = 22,
   kPeerRebooted = 23,
+  kResuming = 24,          ///< cannot be taken back yet after a restart; the text says why
+  kResolved = 25,          ///< an operator has said what to do with lost pages
 };
 
 struct Event {
@@ -230,6 +241,7 @@ struct EventQuery {
 };
 
 [[nodiscard]] std::string_view ToString(PageLoss value);
+[[nodiscard]] std::string_view ToString(LostPages value);
 [[nodiscard]] std::string_view ToString(RegionState value);
 [[nodiscard]] std::string_view ToString(StoreState value);
 [[nodiscard]] std::string_view ToString(Verdict value);

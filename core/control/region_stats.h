@@ -79,12 +79,11 @@ struct RegionStats {
   std::vector<FaultStats> faults;  ///< one for each of kFaultSources
   std::uint64_t prefetch_issued = 0;
   std::uint64_t prefetch_hits = 0;
-  std::uint64_t prefetch_wasted = 0;  ///< evicted untouched
   std::uint64_t evictions = 0;        ///< pages dropped from here, for whatever reason below or after a write-back
   std::uint64_t clean_drops = 0;      ///< dropped without sending: a valid copy is away
   std::uint64_t zero_drops = 0;       ///< dropped without sending: all zero
   std::uint64_t cancels = 0;          ///< written while on the way out
-  std::uint64_t refaults = 0;         ///< came back soon after eviction
+  std::uint64_t refaults = 0;         ///< demanded after they had been evicted
   std::uint64_t waits_for_io = 0;     ///< times write-back waited for I/O in flight
   std::uint64_t local_enomem = 0;     ///< placings that found no local memory and were repeated
   std::uint64_t alarms = 0;           ///< stray pages and the like, repaired

@@ -81,11 +81,9 @@ std::vector<PerRegion> SimpleFamilies() {
       [](const S& s) { return s.prefetch_issued; });
   add(Counter("heca_prefetch_hits_total", "Pages fetched ahead and then touched"),
       [](const S& s) { return s.prefetch_hits; });
-  add(Counter("heca_prefetch_wasted_total", "Pages fetched ahead and evicted untouched"),
-      [](const S& s) { return s.prefetch_wasted; });
   add(Counter("heca_eviction_cancels_total", "Pages written by the guest while they were on the way out"),
       [](const S& s) { return s.cancels; });
-  add(Counter("heca_refaults_total", "Pages that came back soon after their eviction"),
+  add(Counter("heca_refaults_total", "Pages that somebody waited for after they had been evicted"),
       [](const S& s) { return s.refaults; });
   add(Counter("heca_io_waits_total", "Times that write-back waited for disk I/O in flight"),
       [](const S& s) { return s.waits_for_io; });

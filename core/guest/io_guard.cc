@@ -34,23 +34,20 @@ std::string_view ToString(IoRule rule) {
   return "unknown";
 }
 
-Result<std::unique_ptr<GuestIoGuard>> GuestIoGuard::Create(pid_t pid, Qmp* qmp, const IoGuardOptions& options) {
-  std::unique_ptr<GuestIoGuard> guard(new GuestIoGuard(pid, qmp, options));
+Result<std::unique_ptr<GuestIoGuard>> GuestIoGuard::Create(pid_t pid, std::shared_ptr<Qmp> monitor,
+                                                           const IoGuardOptions& options) {
+  std::unique_ptr<GuestIoGuard> guard(new GuestIoGuard(pid, std::move(monitor), options));
   HECA_RETURN_IF_ERROR(LookForDirectIo(pid).status());
   guard->newest_mark_ = 1;  // nothing is older: the first look proves it
   if (guard->Look()) guard->Prove(Now(), IoRule::kNone);
-  if (qmp != nullptr) {
-    guard->RefreshVcpus();
-    const Result<bool> idle = VirtioIdle(*qmp).Look(Deadline::After(kAnswer));
-    if (!idle.ok()) guard->virtio_problem_ = idle.status().message();
-  }
+  if (guard->monitor_) guard->MeetMonitor(*guard->monitor_);
   guard->proc_thread_ = std::thread([raw = guard.get()] { raw->WatchProc(); });
-  if (qmp != nullptr) guard->qemu_thread_ = std::thread([raw = guard.get()] { raw->AskQemu(); });
+  guard->qemu_thread_ = std::thread([raw = guard.get()] { raw->WatchQemu(); });
   return guard;
 }
 
-GuestIoGuard::GuestIoGuard(pid_t pid, Qmp* qmp, const IoGuardOptions& options)
-    : pid_(pid), qmp_(qmp), options_(options) {}
+GuestIoGuard::GuestIoGuard(pid_t pid, std::shared_ptr<Qmp> monitor, const IoGuardOptions& options)
+    : pid_(pid), options_(options), monitor_(std::move(monitor)) {}
 
 GuestIoGuard::~GuestIoGuard() {
   {
@@ -91,7 +88,7 @@ int GuestIoGuard::RecheckMs() const {
 std::string GuestIoGuard::Describe() const {
   const std::lock_guard lock(mutex_);
   if (found_.empty()) return "none needed: no direct disk I/O";
-  const bool queues = qmp_ != nullptr && virtio_problem_.empty();
+  const bool queues = monitor_ && met_ && virtio_problem_.empty();
   std::string rule;
   if (queues) rule = "until the virtio queues were idle";
   if (synchronous_only_) rule += fmt::format("{}until the threads' reads have ended", rule.empty() ? "" : " or ");
@@ -113,6 +110,14 @@ GuestIoGuard::Moment GuestIoGuard::NextRound() {
   wake_.wait(lock, [this] { return ending_ || Pending(); });
   sleepers_.fetch_sub(1);
   return ending_ ? 0 : Now();
+}
+
+GuestIoGuard::Moment GuestIoGuard::NextRoundWith(const Qmp& monitor) {
+  std::unique_lock lock(mutex_);
+  sleepers_.fetch_add(1);
+  wake_.wait(lock, [&] { return ending_ || monitor_.get() != &monitor || Pending(); });
+  sleepers_.fetch_sub(1);
+  return ending_ || monitor_.get() != &monitor ? 0 : Now();
 }
 
 bool GuestIoGuard::Pause(Nanos span) {
@@ -163,10 +168,53 @@ void GuestIoGuard::ProveReads(Moment moment) {
   Prove(moment, IoRule::kReadsEnded);
 }
 
-void GuestIoGuard::AskQemu() {
-  VirtioIdle virtio(*qmp_);
+void GuestIoGuard::UseMonitor(std::shared_ptr<Qmp> monitor) {
+  {
+    const std::lock_guard lock(mutex_);
+    monitor_.swap(monitor);  // the former one is destroyed below, without the lock: that waits for its threads
+    met_ = false;
+    virtio_problem_ = monitor_ ? "QEMU has not been asked yet" : "";
+  }
+  wake_.notify_all();
+}
+
+void GuestIoGuard::WatchQemu() {
+  for (;;) {
+    std::shared_ptr<Qmp> monitor;
+    bool met = false;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return ending_ || monitor_; });
+      if (ending_) return;
+      monitor = monitor_;
+      met = met_;
+    }
+    if (!met) MeetMonitor(*monitor);
+    AskQemu(monitor);
+  }
+}
+
+/// What it can tell, so that Describe is right before the first mark.
+void GuestIoGuard::MeetMonitor(Qmp& monitor) {
+  RefreshVcpus(monitor);
+  NoteAnswer(monitor, VirtioIdle(monitor).Look(Deadline::After(kAnswer)).status());
+}
+
+/// Nothing that a former monitor said is noted.
+void GuestIoGuard::NoteAnswer(const Qmp& monitor, const Status& answer) {
+  std::shared_ptr<Qmp> gone;
+  const std::lock_guard lock(mutex_);
+  if (monitor_.get() != &monitor) return;
+  met_ = true;
+  virtio_problem_ = std::string(answer.message());
+  if (answer.code() == ErrorCode::kUnavailable) monitor_.swap(gone);  // its owner brings another one
+}
+
+/// Until the guard ends or has another monitor.
+void GuestIoGuard::AskQemu(const std::shared_ptr<Qmp>& monitor) {
+  VirtioIdle virtio(*monitor);
   Clock::time_point vcpus_known = Clock::now();
-  for (Moment moment = NextRound(); moment != 0; moment = NextRound()) {
+  for (Moment moment = NextRoundWith(*monitor); moment != 0; moment = NextRoundWith(*monitor)) {
     bool needed = false;
     {
       const std::lock_guard lock(mutex_);
@@ -177,7 +225,7 @@ void GuestIoGuard::AskQemu() {
       continue;
     }
     if (Clock::now() - vcpus_known > kRetryUnsupported) {
-      RefreshVcpus();
+      RefreshVcpus(*monitor);
       vcpus_known = Clock::now();
     }
     virtio.Begin();
@@ -188,17 +236,13 @@ void GuestIoGuard::AskQemu() {
       if (idle.ok() && *idle) Prove(moment, IoRule::kQueuesIdle);
       if (!Pause(options_.ask_interval)) return;
     } while (idle.ok() && !*idle && Now() < give_up);
-    {
-      const std::lock_guard lock(mutex_);
-      virtio_problem_ = idle.ok() ? std::string() : std::string(idle.status().message());
-    }
-    if (idle.status().code() == ErrorCode::kUnavailable) return;  // QEMU is gone
-    if (!idle.ok() && !Pause(kRetryUnsupported)) return;
+    NoteAnswer(*monitor, idle.status());
+    if (!idle.ok() && idle.status().code() != ErrorCode::kUnavailable && !Pause(kRetryUnsupported)) return;
   }
 }
 
-void GuestIoGuard::RefreshVcpus() {
-  const Result<Json> cpus = qmp_->Execute("query-cpus-fast", {}, Deadline::After(kAnswer));
+void GuestIoGuard::RefreshVcpus(Qmp& monitor) {
+  const Result<Json> cpus = monitor.Execute("query-cpus-fast", {}, Deadline::After(kAnswer));
   if (!cpus.ok()) return;
   std::vector<pid_t> tids;
   for (const Json& cpu : ElementsOf(*cpus)) tids.push_back(static_cast<pid_t>(NumberOf(cpu, "thread-id")));

@@ -48,9 +48,10 @@ enum class IoRule : std::uint8_t { kInvalid = 0, kNone = 1, kQueuesIdle = 2, kRe
 /// Thread-safe.
 class GuestIoGuard final : public IoGuard {
  public:
-  /// `qmp` may be null (a plain process) and must outlive the guard. The first look is made here, so that Describe
-  /// is right at once.
-  [[nodiscard]] static Result<std::unique_ptr<GuestIoGuard>> Create(pid_t pid, Qmp* qmp, const IoGuardOptions& options);
+  /// `monitor` may be null: a plain process, or a VM whose monitor is not connected yet (after a take-over nobody waits
+  /// for QEMU). The first look is made here, so that Describe is right at once.
+  [[nodiscard]] static Result<std::unique_ptr<GuestIoGuard>> Create(pid_t pid, std::shared_ptr<Qmp> monitor,
+                                                                    const IoGuardOptions& options);
   ~GuestIoGuard() override;
 
   [[nodiscard]] IoMark Mark() override;
@@ -58,27 +59,35 @@ class GuestIoGuard final : public IoGuard {
   [[nodiscard]] int RecheckMs() const override;
   [[nodiscard]] std::string Describe() const override;
 
+  /// The VM's monitor from now on; what the former one says is dropped. Does not wait for QEMU: rule (b) is in force
+  /// again once it has answered, until then (d) is. Null: there is none.
+  void UseMonitor(std::shared_ptr<Qmp> monitor);
+
   /// Which rule spoke last.
   [[nodiscard]] IoRule LastRule() const { return last_rule_.load(std::memory_order_relaxed); }
 
  private:
   using Moment = std::uint64_t;  ///< nanoseconds of the steady clock; also the value of an IoMark
 
-  GuestIoGuard(pid_t pid, Qmp* qmp, const IoGuardOptions& options);
+  GuestIoGuard(pid_t pid, std::shared_ptr<Qmp> monitor, const IoGuardOptions& options);
   void WatchProc();
-  void AskQemu();
+  void WatchQemu();
+  void MeetMonitor(Qmp& monitor);
+  void AskQemu(const std::shared_ptr<Qmp>& monitor);
   /// Blocks until a mark waits for a proof and returns the present moment, for which a proof is to be made; 0: the end.
   [[nodiscard]] Moment NextRound();
+  /// The same for the thread that asks `monitor`; 0 also when that is not the monitor any more.
+  [[nodiscard]] Moment NextRoundWith(const Qmp& monitor);
   /// Sleeps; false: the end.
   [[nodiscard]] bool Pause(Nanos span);
   [[nodiscard]] bool Pending() const;
   void Prove(Moment moment, IoRule rule);
   [[nodiscard]] bool Look();
   void ProveReads(Moment moment);
-  void RefreshVcpus();
+  void RefreshVcpus(Qmp& monitor);
+  void NoteAnswer(const Qmp& monitor, const Status& answer);
 
   const pid_t pid_;
-  Qmp* const qmp_;
   const IoGuardOptions options_;
 
   std::atomic<Moment> newest_mark_{0};
@@ -91,6 +100,9 @@ class GuestIoGuard final : public IoGuard {
   bool ending_ = false;
   std::string found_;          ///< what /proc showed; empty: no direct I/O
   bool synchronous_only_ = false;
+  /// Shared: its owner replaces it while a question to it may be under way here. Null: none, or it is gone.
+  std::shared_ptr<Qmp> monitor_;
+  bool met_ = false;            ///< it was asked, so that the next line says what it can do
   std::string virtio_problem_;  ///< why QEMU cannot tell; empty: it can
   std::vector<pid_t> vcpus_;
 

@@ -52,6 +52,9 @@ DoctorCheck CheckPeer(const control::PeerInfo& peer) {
 DoctorCheck CheckRegion(const control::RegionInfo& region) {
   const std::string name = "region " + region.name;
   if (region.trouble.empty()) return {name, Verdict::kOk, "I/O rule in force: " + region.io_rule, ""};
+  if (region.state == control::RegionState::kResuming) {
+    return {name, Verdict::kFail, "not taken back yet: " + region.trouble, "mend that; hecad tries again by itself"};
+  }
   return {name, Verdict::kFail, region.trouble, "bring its sponsor back with its memory; `hecactl events` tells more"};
 }
 

@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <filesystem>
 
-#include "guest/lookup.h"
 #include "os/proc.h"
 
 namespace heca::node {
@@ -55,19 +54,35 @@ std::vector<control::NamedFact> KernelFacts(const os::UffdAbilities& abilities) 
           {"uffd-continue-wp", yes(abilities.continue_protected)}};
 }
 
-Result<TargetName> NameTarget(const control::AttachSpec& spec) {
+Status CheckSupported(const control::AttachSpec& spec, const os::UffdAbilities& abilities) {
+  if (spec.replicas != 1) {
+    return Status(ErrorCode::kUnsupported, std::to_string(spec.replicas) +
+                                               " replicas were asked for; this version keeps one copy of a page");
+  }
+  if (!spec.options.empty()) {
+    return Status(ErrorCode::kInvalidArgument, "unknown option '" + spec.options.front().first + "'");
+  }
+  if (spec.page_loss == control::PageLoss::kPoison && !abilities.poison) {
+    return Status(ErrorCode::kUnsupported, "this kernel cannot poison lost pages (UFFDIO_POISON, Linux 6.6): leave out "
+                                           "--on-loss poison, or run a newer kernel");
+  }
+  return Status();
+}
+
+Result<AttachTarget> FindTarget(const control::AttachSpec& spec) {
   if ((spec.pid != 0) == !spec.domain.empty()) {
     return Status(ErrorCode::kInvalidArgument, "give either a pid or a domain");
   }
-  HECA_ASSIGN_OR_RETURN(const guest::GuestIdentity identity,
+  AttachTarget target;
+  HECA_ASSIGN_OR_RETURN(target.identity,
                         spec.pid != 0 ? guest::LookupPid(spec.pid) : guest::LookupDomain(spec.domain));
-  TargetName name{identity.process.pid, spec.region};
-  if (name.region.empty()) name.region = !spec.domain.empty() ? spec.domain : "pid-" + std::to_string(spec.pid);
-  if (!IsGoodName(name.region)) {
+  target.region = spec.region;
+  if (target.region.empty()) target.region = !spec.domain.empty() ? spec.domain : "pid-" + std::to_string(spec.pid);
+  if (!IsGoodName(target.region)) {
     return Status(ErrorCode::kInvalidArgument,
-                  "region name '" + name.region + "': use 1 to 64 of letters, digits, '.', '_' and '-'");
+                  "region name '" + target.region + "': use 1 to 64 of letters, digits, '.', '_' and '-'");
   }
-  return name;
+  return target;
 }
 
 }  // namespace heca::node

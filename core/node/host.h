@@ -8,6 +8,7 @@
 
 #include "base/unique_fd.h"
 #include "control/node_types.h"
+#include "guest/lookup.h"
 #include "heca/status.h"
 #include "heca/types.h"
 #include "os/probe_uffd.h"
@@ -23,11 +24,14 @@ namespace heca::node {
 /// For `hecactl status`.
 [[nodiscard]] std::vector<control::NamedFact> KernelFacts(const os::UffdAbilities& abilities);
 
-/// The process and the region's name that a specification means.
-struct TargetName {
-  std::int32_t pid = 0;
+/// What this version, and this kernel, cannot do of what is asked; before anything is looked up or touched.
+[[nodiscard]] Status CheckSupported(const control::AttachSpec& spec, const os::UffdAbilities& abilities);
+
+/// What a specification means: looked up once, since a pid or a name may mean another process a moment later.
+struct AttachTarget {
+  guest::GuestIdentity identity;
   RegionId region;
 };
-[[nodiscard]] Result<TargetName> NameTarget(const control::AttachSpec& spec);
+[[nodiscard]] Result<AttachTarget> FindTarget(const control::AttachSpec& spec);
 
 }  // namespace heca::node

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <iterator>
 #include <set>
 #include <thread>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "node/doctor.h"
 #include "node/event_log.h"
 #include "node/host.h"
+#include "node/keeper.h"
 #include "node/memory_budget.h"
 #include "node/region_record.h"
 #include "node/session.h"
@@ -26,8 +28,10 @@ namespace {
 using control::EventKind;
 using control::Severity;
 
-/// Housekeeping looks at every region this often.
+/// Housekeeping sweeps leases and buries keepers this often.
 constexpr Millis kTickEvery{50};
+/// So long hecad keeps its clients waiting for the first attempt to take regions back.
+constexpr std::chrono::seconds kFirstTries{3};
 
 }  // namespace
 
@@ -43,7 +47,8 @@ class Node::Impl {
     }
     changed.notify_all();
     if (housekeeper.joinable()) housekeeper.join();
-    sessions.clear();
+    for (auto& [name, region] : regions) region.keeper->Stop();
+    regions.clear();
   }
 
   Status Start() {
@@ -71,25 +76,19 @@ class Node::Impl {
     return {config, boot_id, abilities, events, budget, journal, *sponsors};
   }
 
+  /// All at once, each by its keeper.
   Status ResumeAll() {
     HECA_ASSIGN_OR_RETURN(const auto names, journal.List());
     for (const auto& name : names) {
-      auto record = journal.Read(name);
-      if (record.status().code() == ErrorCode::kNotFound) {  // died while it was being erased or made
+      if (journal.Read(name).status().code() == ErrorCode::kNotFound) {  // died while it was being erased or made
         (void)journal.Erase(name);
         continue;
       }
-      auto session = record.ok() ? Session::Resume(Context(), std::move(*record)) : record.status();
-      if (!session.ok()) {
-        events.Add(Severity::kError, EventKind::kAlarm, name,
-                   "cannot be taken back, its threads wait: " + session.status().ToString());
-        continue;
-      }
-      if (!(*session)->ended()) {
-        events.Add(Severity::kInfo, EventKind::kRecovered, name, "taken back after a restart of hecad");
-      }
-      sessions[name] = std::move(*session);
+      const std::lock_guard lock(mutex);
+      Keep(Session::Recall(Context(), name));
     }
+    const Deadline deadline = Deadline::After(kFirstTries);
+    for (auto& [name, region] : regions) (void)region.keeper->WaitForFirstTry(deadline);
     return Status();
   }
 
@@ -111,53 +110,49 @@ class Node::Impl {
   void KeepHouse() {
     std::unique_lock lock(mutex);
     while (!stopping) {
-      std::vector<std::shared_ptr<Session>> now;
-      for (const auto& [name, session] : sessions) now.push_back(session);
-      lock.unlock();
-      for (const auto& session : now) {
-        session->Tick();
-        if (session->ended()) EndSession(session);
+      std::vector<Region> over;
+      for (auto at = regions.begin(); at != regions.end();) {
+        const bool gone = at->second.keeper->over();
+        if (gone) over.push_back(std::move(at->second));
+        at = gone ? regions.erase(at) : std::next(at);
       }
+      lock.unlock();
+      over.clear();
       if (auto* side = sponsor_side.load()) side->Tick();
-      now.clear();
       lock.lock();
       changed.wait_for(lock, kTickEvery);
     }
   }
 
-  void EndSession(const std::shared_ptr<Session>& session) {
-    const auto now = Clock::now();
-    auto& next_try = end_tries[session->name()];
-    if (now < next_try) return;
-    if (const Status ended = session->End(); !ended.ok()) {
-      next_try = now + std::chrono::seconds(2);
-      Log().debug("{}: lease not given back yet: {}", session->name(), ended.ToString());
-      return;
-    }
-    end_tries.erase(session->name());
-    Forget(session);
+  /// With the lock held.
+  std::shared_ptr<Session> Keep(std::shared_ptr<Session> session) {
+    regions[session->name()] = Region{session, std::make_unique<Keeper>(session, gate)};
+    return session;
   }
 
   /// The name may belong to a newer session already.
   void Forget(const std::shared_ptr<Session>& session) {
+    Region gone;  // destroyed without the lock
     const std::lock_guard lock(mutex);
-    const auto found = sessions.find(session->name());
-    if (found != sessions.end() && found->second == session) sessions.erase(found);
+    const auto found = regions.find(session->name());
+    if (found == regions.end() || found->second.session != session) return;
+    gone = std::move(found->second);
+    regions.erase(found);
   }
 
   Result<std::shared_ptr<Session>> Find(const RegionId& name) {
     const std::lock_guard lock(mutex);
-    const auto found = sessions.find(name);
-    if (found == sessions.end() || found->second->ended()) {
+    const auto found = regions.find(name);
+    if (found == regions.end() || found->second.session->ended()) {
       return Status(ErrorCode::kNotFound, "no region is called '" + name + "'; `hecactl regions` lists them");
     }
-    return found->second;
+    return found->second.session;
   }
 
   std::vector<std::shared_ptr<Session>> All() {
     const std::lock_guard lock(mutex);
     std::vector<std::shared_ptr<Session>> all;
-    for (const auto& [name, session] : sessions) all.push_back(session);
+    for (const auto& [name, region] : regions) all.push_back(region.session);
     return all;
   }
 
@@ -173,15 +168,19 @@ class Node::Impl {
   std::unique_ptr<SponsorSide> owned_sponsor_side;
   std::atomic<SponsorSide*> sponsor_side{nullptr};  ///< the heartbeat thread may look before it is there
   const Clock::time_point started = Clock::now();
+  Keeper::Gate gate{Keeper::kAtOnce};
 
   std::mutex mutex;  ///< of what follows
   std::condition_variable changed;
   bool stopping = false;
-  /// Shared with calls under way: a region may be detached by one caller while another one asks for its statistics.
-  std::map<RegionId, std::shared_ptr<Session>> sessions;
+  struct Region {
+    /// Shared with calls under way: a region may be detached by one caller while another one asks for its statistics.
+    std::shared_ptr<Session> session;
+    std::unique_ptr<Keeper> keeper;
+  };
+  std::map<RegionId, Region> regions;
   std::set<RegionId> attaching;
   std::set<std::int32_t> attaching_pids;
-  std::map<RegionId, Clock::time_point> end_tries;  ///< housekeeper only
   std::thread housekeeper;
 };
 
@@ -203,31 +202,33 @@ Result<control::RegionInfo> Node::Attach(const control::AttachSpec& spec, contro
   if (!impl_->config.compute) {
     return Status(ErrorCode::kFailedPrecondition, "this hecad only lends memory; set compute = true to govern VMs");
   }
-  HECA_ASSIGN_OR_RETURN(const TargetName target, NameTarget(spec));
+  HECA_RETURN_IF_ERROR(CheckSupported(spec, impl_->abilities));
+  HECA_ASSIGN_OR_RETURN(const AttachTarget target, FindTarget(spec));
+  const std::int32_t pid = target.identity.process.pid;
   {
     const std::lock_guard lock(impl_->mutex);
-    for (const auto& [name, session] : impl_->sessions) {
+    for (const auto& [name, region] : impl_->regions) {
       if (name == target.region) {
         return Status(ErrorCode::kAlreadyExists, "a region '" + name + "' exists already; choose another --name");
       }
-      if (session->pid() == target.pid && !session->ended()) {
-        return Status(ErrorCode::kAlreadyExists, "process " + std::to_string(target.pid) +
+      if (region.session->pid() == pid && !region.session->ended()) {
+        return Status(ErrorCode::kAlreadyExists, "process " + std::to_string(pid) +
                                                      " is governed already, as region '" + name + "'");
       }
     }
-    if (impl_->attaching.contains(target.region) || impl_->attaching_pids.contains(target.pid)) {
-      return Status(ErrorCode::kBusy, "process " + std::to_string(target.pid) + " is being attached by another call");
+    if (impl_->attaching.contains(target.region) || impl_->attaching_pids.contains(pid)) {
+      return Status(ErrorCode::kBusy, "process " + std::to_string(pid) + " is being attached by another call");
     }
     impl_->attaching.insert(target.region);
-    impl_->attaching_pids.insert(target.pid);
+    impl_->attaching_pids.insert(pid);
   }
-  auto made = Session::Attach(impl_->Context(), target.region, spec, progress);
+  auto made = Session::Attach(impl_->Context(), target, spec, progress);
   std::shared_ptr<Session> session;
   {
     const std::lock_guard lock(impl_->mutex);
     impl_->attaching.erase(target.region);
-    impl_->attaching_pids.erase(target.pid);
-    if (made.ok()) impl_->sessions[target.region] = session = std::move(*made);
+    impl_->attaching_pids.erase(pid);
+    if (made.ok()) session = impl_->Keep(std::move(*made));
   }
   if (!session) {
     impl_->events.Add(Severity::kWarning, EventKind::kAttachFailed, target.region, made.status().ToString());
@@ -251,16 +252,21 @@ Result<control::RegionInfo> Node::Limit(const RegionId& region, Bytes limit, con
 }
 
 Status Node::Detach(const RegionId& region, control::ProgressSink& progress) {
-  HECA_ASSIGN_OR_RETURN(auto session, impl_->Find(region));
+  HECA_ASSIGN_OR_RETURN(const auto session, impl_->Find(region));
   HECA_RETURN_IF_ERROR(session->Detach(progress));
-  // The guest is free; what is left is to give the lease back. If the sponsor is out of reach, housekeeping goes on.
-  session->MarkEnded();
+  // The guest is free; what is left is to give the lease back. If the sponsor is out of reach, the keeper goes on.
   if (const Status ended = session->End(); !ended.ok()) {
     Log().warn("{}: detached; its lease is given back later: {}", region, ended.ToString());
     return Status();
   }
   impl_->Forget(session);
   return Status();
+}
+
+Result<control::RegionInfo> Node::Resolve(const RegionId& region, control::LostPages how) {
+  HECA_ASSIGN_OR_RETURN(const auto session, impl_->Find(region));
+  HECA_RETURN_IF_ERROR(session->Resolve(how));
+  return session->Info();
 }
 
 Result<std::vector<control::RegionInfo>> Node::Regions() {

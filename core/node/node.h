@@ -57,8 +57,8 @@ struct NodeConfig {
 /// hecad, which takes them back from the journal.
 class Node final : public control::NodeApi {
  public:
-  /// Takes back the regions of the journal before it returns, so that their VMs wait as short as can be. Fails if
-  /// another hecad runs on the same run or slab directory, or a port is taken.
+  /// Takes back the regions of the journal, all at once, before it returns (waits 3 s at most: what cannot be taken back
+  /// yet is tried again behind it). Fails if another hecad runs on the same run or slab directory, or a port is taken.
   static Result<std::unique_ptr<Node>> Create(NodeConfig config);
   ~Node() override;
 
@@ -70,6 +70,7 @@ class Node final : public control::NodeApi {
   [[nodiscard]] Result<control::RegionInfo> Limit(const RegionId& region, Bytes limit,
                                                   control::ProgressSink& progress) override;
   [[nodiscard]] Status Detach(const RegionId& region, control::ProgressSink& progress) override;
+  [[nodiscard]] Result<control::RegionInfo> Resolve(const RegionId& region, control::LostPages how) override;
   [[nodiscard]] Result<std::vector<control::RegionInfo>> Regions() override;
   [[nodiscard]] Result<control::RegionInfo> Region(const RegionId& region) override;
   [[nodiscard]] Result<std::vector<control::RegionStats>> Stats(const RegionId& region) override;

@@ -17,7 +17,7 @@ Session::Session(const SessionContext& context, RegionRecord record)
     : context_(context), name_(record.name), record_(std::move(record)) {}
 
 Session::~Session() {
-  if (engine_) engine_->Stop();
+  if (making_ && making_->engine) making_->engine->Stop();
   context_.budget.Drop(name_);
 }
 
@@ -25,14 +25,49 @@ void Session::Tell(Severity severity, EventKind kind, std::string text) const {
   context_.events.Add(severity, kind, name_, std::move(text));
 }
 
+std::int32_t Session::pid() const {
+  const std::lock_guard lock(record_mutex_);
+  return record_.pid;
+}
+
 Status Session::Journal() {
   const std::lock_guard lock(record_mutex_);
   return context_.journal.Write(record_);
 }
 
+Status Session::NoteEnding() {
+  {
+    const std::lock_guard lock(record_mutex_);
+    record_.phase = RecordPhase::kEnding;
+  }
+  return Journal();
+}
+
+std::shared_ptr<Governance> Session::Governing() const {
+  const std::lock_guard lock(governing_mutex_);
+  return governing_;
+}
+
+Result<std::shared_ptr<Governance>> Session::Governed() const {
+  if (auto governance = Governing()) return governance;
+  std::string why;
+  {
+    const std::lock_guard lock(record_mutex_);
+    why = trouble_;
+  }
+  return Status(ErrorCode::kUnavailable, "region '" + name_ + "' is being taken back after a restart of hecad" +
+                                             (why.empty() ? "" : " (" + why + ")") + ": try again later");
+}
+
+void Session::Publish(std::shared_ptr<Governance> governance) {
+  const std::lock_guard lock(governing_mutex_);
+  governing_.swap(governance);  // the former one is destroyed without the lock
+}
+
 Bytes Session::Resident() const {
-  const fault::RegionEngine* const engine = counting_.load(std::memory_order_acquire);
-  return engine != nullptr ? Bytes(engine->table().Resident() * page_size_.value()) : resident_at_attach_;
+  const auto governance = Governing();
+  if (!governance) return resident_at_attach_;
+  return Bytes(governance->engine->table().Resident() * page_size_.value());
 }
 
 Status Session::Book(Bytes limit) {
@@ -47,14 +82,19 @@ std::uint32_t Session::SlotsFor(Bytes limit) const {
   return static_cast<std::uint32_t>(away + spare);
 }
 
-Status Session::EnsureSlots(Bytes limit) {
+PageCount Session::EngineLimit(Bytes limit) const {
+  const std::uint64_t pages = limit.value() / page_size_.value();
+  return PageCount(limit < Size() ? pages : 2 * pages);  // the headroom is at most half of a limit
+}
+
+Status Session::EnsureSlots(Governance& governance, Bytes limit) {
   const std::uint32_t needed = SlotsFor(limit);
-  const std::uint32_t have = store_->SlotCount();
+  const std::uint32_t have = governance.store->SlotCount();
   if (needed <= have) return Status();
-  if (const Status grown = store_->Extend(needed - have); !grown.ok()) {
+  if (const Status grown = governance.store->Extend(needed - have); !grown.ok()) {
     return grown.WithContext("sponsor " + record_.lease.sponsor);
   }
-  engine_->StoreGrew();
+  governance.engine->StoreGrew();
   return Status();
 }
 
@@ -63,6 +103,8 @@ Status Session::WaitForLimit(control::ProgressSink& progress) {
   std::uint64_t best = ~std::uint64_t{0};
   auto stuck = Deadline::After(std::chrono::seconds(30));
   for (;;) {
+    HECA_ASSIGN_OR_RETURN(const auto governance, Governed());
+    const fault::RegionEngine& engine = *governance->engine;
     const std::uint64_t resident = Resident().value();
     start = std::max(start, resident);
     Bytes limit{0};
@@ -70,13 +112,13 @@ Status Session::WaitForLimit(control::ProgressSink& progress) {
       const std::lock_guard lock(record_mutex_);
       limit = Bytes(record_.limit);
     }
-    if (!engine_->running()) return Status(ErrorCode::kNotFound, "the process of region '" + name_ + "' has ended");
-    if (engine_->counted() && resident <= limit.value()) return Status();
+    if (!engine.running()) return Status(ErrorCode::kNotFound, "the process of region '" + name_ + "' has ended");
+    if (engine.counted() && resident <= limit.value()) return Status();
     progress.OnProgress({"write-back", start - std::min(start, resident), start - limit.value(), ""});
     if (progress.Cancelled()) {
       return Status(ErrorCode::kAborted, "nobody waits any more; region '" + name_ + "' keeps shrinking to its limit");
     }
-    if (resident < best || !engine_->counted()) {
+    if (resident < best || !engine.counted()) {
       best = resident;
       stuck = Deadline::After(std::chrono::seconds(30));
     } else if (stuck.Passed()) {
@@ -91,79 +133,65 @@ Status Session::WaitForLimit(control::ProgressSink& progress) {
 Status Session::Limit(Bytes limit, control::ProgressSink& progress) {
   const std::unique_lock operation(operation_mutex_, std::try_to_lock);
   if (!operation) return Status(ErrorCode::kBusy, "region '" + name_ + "' is being changed by another call");
+  HECA_ASSIGN_OR_RETURN(const auto governance, Governed());
+  if (detach_step_ != DetachStep::kNone) {
+    return Status(ErrorCode::kBusy, "region '" + name_ + "' is being detached");
+  }
   const Bytes wanted = std::min(limit, Size());
   const Bytes least(fault::kMinLimit * page_size_.value());
   if (wanted < least) {
     return Status(ErrorCode::kInvalidArgument, "a limit of " + FormatSize(limit) + " is too small for region '" +
                                                    name_ + "': give at least " + FormatSize(least));
   }
-  HECA_RETURN_IF_ERROR(EnsureSlots(wanted));
+  HECA_RETURN_IF_ERROR(EnsureSlots(*governance, wanted));
   HECA_RETURN_IF_ERROR(Book(wanted));
   {
     const std::lock_guard lock(record_mutex_);
     record_.limit = wanted.value();
   }
   HECA_RETURN_IF_ERROR(Journal());
-  engine_->SetLimit(PageCount(wanted.value() / page_size_.value()));
+  governance->engine->SetLimit(EngineLimit(wanted));
   Tell(Severity::kInfo, EventKind::kLimitChanged, "limit " + FormatSize(wanted));
   return WaitForLimit(progress);
 }
 
-Status Session::Detach(control::ProgressSink& progress) {
+Status Session::Resolve(control::LostPages how) {
   const std::unique_lock operation(operation_mutex_, std::try_to_lock);
   if (!operation) return Status(ErrorCode::kBusy, "region '" + name_ + "' is being changed by another call");
-  HECA_RETURN_IF_ERROR(Book(Size()));
-  state_ = control::RegionState::kDetaching;
-  engine_->BringHome();
-  const std::uint64_t total = engine_->Home().pages_away * page_size_.value();
-  for (;;) {
-    const fault::HomeProgress home = engine_->Home();
-    if (home.done) break;
-    if (!engine_->running()) return Status(ErrorCode::kNotFound, "the process of region '" + name_ + "' has ended");
-    const std::uint64_t left = home.pages_away * page_size_.value();
-    progress.OnProgress({"home", total - std::min(total, left), total, ""});
-    if (home.pages_lost > 0 && home.pages_away == home.pages_lost) {
-      return Status(ErrorCode::kDataLoss, std::to_string(home.pages_lost) + " pages of region '" + name_ +
-                                              "' are at no sponsor any more; bring the sponsor back with its memory, "
-                                              "or end the VM");
-    }
-    if (progress.Cancelled()) {
-      return Status(ErrorCode::kAborted, "nobody waits any more; detach of '" + name_ + "' goes on, repeat it to wait");
-    }
-    std::this_thread::sleep_for(Millis(10));
+  HECA_ASSIGN_OR_RETURN(const auto governance, Governed());
+  fault::RegionEngine& engine = *governance->engine;
+  const region::PageCounts pages = engine.Stats().pages;
+  const std::uint64_t lost = pages.Of(region::PageState::kLost) + pages.Of(region::PageState::kPoisoned);
+  const bool store_lost = governance->store->Health() == StoreHealth::kLost;
+  if (lost == 0 && !(store_lost && how == control::LostPages::kAskAgain)) {
+    return Status(ErrorCode::kFailedPrecondition, "no page of region '" + name_ + "' is known to be lost");
   }
-  for (const Deadline patience = Deadline::After(std::chrono::seconds(3)); VmStopped() && !patience.Passed();) {
-    ResumeVm("detached");
-    std::this_thread::sleep_for(Millis(10));
+  const std::string which = std::to_string(lost) + " lost pages: ";
+  switch (how) {
+    case control::LostPages::kAskAgain:
+      Tell(Severity::kInfo, EventKind::kResolved, which + "the sponsor is asked again");
+      if (!store_lost) return engine.Resolve(fault::LostPages::kAskAgain);
+      // A store that was lost has ended for good. A new one begins as after a restart of hecad: the Keeper does that.
+      state_ = control::RegionState::kResuming;
+      return Status();
+    case control::LostPages::kPoison:
+      HECA_RETURN_IF_ERROR(engine.Resolve(fault::LostPages::kPoison));
+      Tell(Severity::kWarning, EventKind::kResolved, which + "a touch is a memory error from now on");
+      return Status();
+    case control::LostPages::kZero:
+      HECA_RETURN_IF_ERROR(engine.Resolve(fault::LostPages::kZeroFill));
+      Tell(Severity::kWarning, EventKind::kResolved, which + "filled with zeros");
+      return Status();
+    case control::LostPages::kInvalid: break;
   }
-  if (VmStopped()) {
-    Tell(Severity::kError, EventKind::kAlarm, "the VM is still stopped and QEMU does not answer; continue it by hand");
-  }
-  {
-    // Before the userfaultfd goes: a hecad that finds "active" would look for it, and govern the memory again.
-    const std::lock_guard lock(record_mutex_);
-    record_.phase = RecordPhase::kEnding;
-  }
-  HECA_RETURN_IF_ERROR(Journal());
-  (void)engine_->WaitHome(Deadline::After(std::chrono::seconds(5)));  // releases: the lease is freed anyway
-  engine_->Stop();
-  guest::ProcessId process{record_.pid, record_.start_time};
-  if (auto closed = guest::CloseUffdInTarget(process, record_.target_fd, Deadline::After(std::chrono::seconds(2)));
-      !closed.ok()) {
-    Log().warn("{}: the unused userfaultfd stays open in the target: {}", name_, closed.status().ToString());
-  }
-  Tell(Severity::kInfo, EventKind::kDetached, "all memory is local again");
-  state_ = control::RegionState::kEnding;
-  return Status();
+  return Status(ErrorCode::kInvalidArgument, "say what to do with lost pages: ask again, poison, or zero");
 }
 
 Status Session::FreeLease() {
-  if (store_) return store_->Free();
+  if (making_ && making_->store) return making_->store->Free();
   if (record_.lease.lease.key.id == LeaseId()) return Status();  // none was reserved
-  if (!sponsor_) {
-    HECA_ASSIGN_OR_RETURN(sponsor_, Sponsors::Client(record_.lease.address));
-  }
-  const Status freed = sponsor_->Free(record_.lease.lease.key);
+  HECA_ASSIGN_OR_RETURN(const auto sponsor, Sponsors::Client(record_.lease.address));
+  const Status freed = sponsor->Free(record_.lease.lease.key);
   return freed.code() == ErrorCode::kNotFound ? Status() : freed;
 }
 
@@ -172,12 +200,8 @@ Status Session::End() {
   if (erased_) return Status();
   if (state_ != control::RegionState::kEnding) {
     state_ = control::RegionState::kEnding;
-    if (engine_) engine_->Stop();
-    {
-      const std::lock_guard lock(record_mutex_);
-      record_.phase = RecordPhase::kEnding;
-    }
-    HECA_RETURN_IF_ERROR(Journal());
+    if (making_ && making_->engine) making_->engine->Stop();
+    HECA_RETURN_IF_ERROR(NoteEnding());
     context_.budget.Drop(name_);
   }
   HECA_RETURN_IF_ERROR(FreeLease());

@@ -2,14 +2,16 @@
 // One governed region from attach to detach: its journal record, its lease, its engine, and the VM's monitor, tied
 // together and kept so across restarts of hecad.
 //
-//   Attach ──> active ──Limit──> active ──Detach──> gone
-//                │  ▲ Resume (a restarted hecad)
-//                └──> stalled (pages out of reach; the VM is stopped after loss_wait) ──> active
+//   Attach ──> active ──Limit──> active ──Detach──> detaching ──> ending ──> gone
+//                │  ▲                                   ▲
+//                │  └──────── TakeBack ──────────┐      │ TakeBack, if the journal says so
+//                └──> stalled ──Resolve──> resuming ────┘      ▲
+//                      (pages out of reach; the VM is          │ a restarted hecad
+//                       stopped after loss_wait) ──> active   journal
 //
 // Order at attach, and what is undone when a step fails (in reverse): book local memory, reserve a lease, journal
 // (attaching), connect the store, make the page table, capture the userfaultfd, journal (active), start the engine.
-// The target is touched last and left as it was. Order at detach: all pages home, the memory unregistered, the VM
-// resumed if it was stopped, journal (ending), close the userfaultfd, give the lease back.
+// The target is touched last and left as it was. The order at detach: session_detach.cc.
 #pragma once
 
 #include <atomic>
@@ -26,15 +28,16 @@
 #include "guest/capture.h"
 #include "guest/qmp.h"
 #include "guest/vm_control.h"
-#include "heca/io_guard.h"
 #include "node/event_log.h"
+#include "node/governance.h"
+#include "node/host.h"
+#include "node/keeper.h"
 #include "node/memory_budget.h"
 #include "node/node.h"
 #include "node/region_record.h"
 #include "node/sponsors.h"
 #include "region/page_table.h"
 #include "region/region_map.h"
-#include "store/remote_store.h"
 
 namespace heca::node {
 
@@ -49,13 +52,14 @@ struct SessionContext {
   Sponsors& sponsors;
 };
 
-/// Thread-safe. Limit and Detach run one at a time (kBusy while another one runs).
-class Session final : public fault::EngineObserver, public store::StoreObserver {
+/// Thread-safe. Its Keeper calls what it inherits from Kept; Limit, Resolve and the beginning of Detach run one at a time
+/// (kBusy while another one runs).
+class Session final : public Kept, public fault::EngineObserver, public store::StoreObserver {
  public:
-  static Result<std::unique_ptr<Session>> Attach(const SessionContext& context, const RegionId& region,
+  static Result<std::unique_ptr<Session>> Attach(const SessionContext& context, const AttachTarget& target,
                                                  const control::AttachSpec& spec, control::ProgressSink& progress);
-  /// Takes a region back. Does not wait for sponsor or QEMU. kNotFound: the target is gone.
-  static Result<std::unique_ptr<Session>> Resume(const SessionContext& context, RegionRecord record);
+  /// A region of the journal, not governed yet: its Keeper takes it back.
+  static std::unique_ptr<Session> Recall(const SessionContext& context, const RegionId& region);
   /// Leaves the region to the next hecad, unless it was detached.
   ~Session() override;
   Session(const Session&) = delete;
@@ -63,98 +67,127 @@ class Session final : public fault::EngineObserver, public store::StoreObserver 
 
   Status WaitForLimit(control::ProgressSink& progress);
   Status Limit(Bytes limit, control::ProgressSink& progress);
+  /// Begins a detach, or joins the one that is under way, and waits until the guest is free. The Keeper does the work:
+  /// it goes on when nobody waits any more.
   Status Detach(control::ProgressSink& progress);
+  Status Resolve(control::LostPages how);
 
-  /// Called by the node's housekeeping a few times a second: events, loss of pages, the monitor.
-  void Tick();
-  /// The target has ended: the session is to be destroyed after End().
-  [[nodiscard]] bool ended() const { return target_died_.load(std::memory_order_acquire); }
-  /// After Detach: only the lease is left.
-  void MarkEnded() { target_died_.store(true, std::memory_order_release); }
-  /// Stops the engine and gives the lease back. Unfinished (sponsor out of reach): call again later.
-  Status End();
+  // As Kept.
+  [[nodiscard]] bool waiting() const override { return state_ == control::RegionState::kResuming && !ended(); }
+  Status TakeBack() override;
+  void NoteTrouble(const Status& why, Millis next_try) override;
+  void Tick() override;
+  [[nodiscard]] bool ended() const override { return ended_.load(std::memory_order_acquire); }
+  Status End() override;
 
   [[nodiscard]] control::RegionInfo Info() const;
   [[nodiscard]] control::RegionStats Stats() const;
   [[nodiscard]] const RegionId& name() const { return name_; }
-  [[nodiscard]] std::int32_t pid() const { return record_.pid; }  // constant after attach
+  [[nodiscard]] std::int32_t pid() const;
 
   void OnEngineEvent(const fault::EngineEvent& event) override;
   void OnHealth(StoreHealth health, const Status& why) override;
   void OnLease(const control::Lease& lease) override;
 
  private:
+  /// session_detach.cc has the table.
+  enum class DetachStep : std::uint8_t { kNone, kHome, kContinueVm, kRelease, kDone };
+
   Session(const SessionContext& context, RegionRecord record);
 
   // session_attach.cc
   Status FindMemory(const control::AttachSpec& spec);
   Status ReserveAndConnect(const control::AttachSpec& spec);
-  Status MakeGuard();
   Status CaptureAndStart();
   void RollBack();
   // session_resume.cc
+  Status ReadRecord();
+  Status CloseWhatEnded(bool alive);
   Status ResumeMemory();
   Status ResumeStore();
-  // shared by both
+  // session_detach.cc
+  Status BeginDetach();
+  void StepDetach();
+  void Release();
+  // shared by attach and resume
+  Status MakeGuard(std::shared_ptr<guest::Qmp> monitor);
   Status StartEngine(guest::CapturedUffd captured, region::PageTable table, fault::StartMode mode);
-  [[nodiscard]] guest::Qmp* Monitor() const { return monitors_.empty() ? nullptr : monitors_.back().get(); }
   [[nodiscard]] store::RemoteOptions StoreOptions() const;
   [[nodiscard]] std::string TableStoreName() const;
+  // session_monitor.cc
   Status OpenMonitor(Deadline deadline);
   void KeepMonitor();
-  // session.cc
-  Status Book(Bytes limit);
-  Status Journal();
-  [[nodiscard]] Bytes Resident() const;
-  [[nodiscard]] Bytes Size() const { return map_size_; }
-  [[nodiscard]] std::uint32_t SlotsFor(Bytes limit) const;
-  Status EnsureSlots(Bytes limit);
-  Status FreeLease();
-  void HandleEngineEvent(const fault::EngineEvent& event);
-  void WatchReach();
   void StopVm(const std::string& why);
   /// Asks for it, and notes it once QEMU has done it: to be called until VmStopped() is false.
   void ResumeVm(const std::string& why);
   [[nodiscard]] bool VmStopped() const;
   void NoteVmStopped(bool stopped);
+  // session.cc
+  [[nodiscard]] std::shared_ptr<Governance> Governing() const;
+  /// As Governing, with an error for callers who need it.
+  [[nodiscard]] Result<std::shared_ptr<Governance>> Governed() const;
+  void Publish(std::shared_ptr<Governance> governance);
+  Status Book(Bytes limit);
+  Status Journal();
+  /// The one place where a region is noted as ending: from now on a restarted hecad only gives back what is left. To be
+  /// done before the userfaultfd goes: a hecad that finds "active" would look for it, and govern the memory again.
+  Status NoteEnding();
+  [[nodiscard]] Bytes Resident() const;
+  [[nodiscard]] Bytes Size() const { return map_size_; }
+  [[nodiscard]] std::uint32_t SlotsFor(Bytes limit) const;
+  /// What the engine is told. All of the region means that nothing leaves, not even for headroom below the limit.
+  [[nodiscard]] PageCount EngineLimit(Bytes limit) const;
+  Status EnsureSlots(Governance& governance, Bytes limit);
+  Status FreeLease();
+  // session_events.cc
+  void HandleEngineEvent(const fault::EngineEvent& event, Governance& governance);
+  void WatchReach(Governance& governance);
   void Tell(control::Severity severity, control::EventKind kind, std::string text) const;
 
   const SessionContext context_;
   const RegionId name_;
 
-  mutable std::mutex record_mutex_;  ///< of record_ where it changes: limit, lease, vm_stopped, phase
+  /// Of record_ where it changes (limit, lease, vm_stopped, phase), of trouble_, and of all that the record says until
+  /// the region is governed.
+  mutable std::mutex record_mutex_;
   RegionRecord record_;
+  bool record_read_ = true;  ///< false: the journal's could not be read yet
+  std::string trouble_;      ///< why it is not taken back, or why detach stands still
 
-  std::unique_ptr<control::SponsorApi> sponsor_;
-  std::unique_ptr<store::RemoteStore> store_;
-  /// Connections to the VM's monitor, the newest last; older ones are closed and kept because the guard knows them.
-  std::vector<std::unique_ptr<guest::Qmp>> monitors_;
-  std::mutex vm_mutex_;  ///< of the next two: housekeeping and Detach use them
+  /// The connection to the VM's monitor; null: a plain process, or not connected. Shared with the I/O guard, which may
+  /// be asking the former one when it is replaced.
+  std::shared_ptr<guest::Qmp> monitor_;
+  std::mutex vm_mutex_;  ///< of monitor_ where it changes, and of the next two: Keeper and attach use them
   std::unique_ptr<guest::VmControl> vm_;  ///< null: a plain process, or no monitor yet after a restart
   Clock::time_point next_resume_try_{};
-  std::unique_ptr<IoGuard> guard_;
+  Clock::time_point next_monitor_try_{};  ///< Keeper only
+
   std::optional<region::RegionMap> map_;  ///< until the engine takes it
   Bytes map_size_{0};
   Bytes page_size_{0};
   Bytes resident_at_attach_{0};  ///< what the VM had of the host's memory before its engine counted it
   unique_fd ram_fd_;  ///< of the first block, for the memory account
-  std::unique_ptr<fault::RegionEngine> engine_;  ///< last: its threads use all of the above
-  /// `engine_` once it is there: the memory account may ask for resident pages while an attach is under way.
-  std::atomic<const fault::RegionEngine*> counting_{nullptr};
 
-  std::mutex operation_mutex_;  ///< held by Limit and Detach
-  std::mutex end_mutex_;        ///< held by End: Detach's caller and housekeeping may both come
+  std::mutex operation_mutex_;  ///< held by Limit, Resolve, BeginDetach, TakeBack
+  std::mutex end_mutex_;        ///< held by End: Detach's caller and the Keeper may both come
   bool erased_ = false;         ///< by End: the name may belong to another region by now
   std::atomic<control::RegionState> state_{control::RegionState::kAttaching};
-  std::atomic<bool> target_died_{false};
+  std::atomic<bool> ended_{false};
+  std::atomic<DetachStep> detach_step_{DetachStep::kNone};
+  Deadline detach_patience_ = Deadline::After(Millis(0));  ///< Keeper only
   std::mutex events_mutex_;
   std::deque<fault::EngineEvent> engine_events_;
   std::atomic<StoreHealth> health_{StoreHealth::kDisconnected};
-  std::optional<Clock::time_point> out_of_reach_since_;  ///< housekeeping only
-  std::optional<Clock::time_point> next_write_back_;     ///< housekeeping only; set: the store has refused pages
+  std::optional<Clock::time_point> out_of_reach_since_;  ///< Keeper only
+  std::optional<Clock::time_point> next_write_back_;     ///< Keeper only; set: the store has refused pages
   std::atomic<std::uint64_t> lost_pages_{0};
   std::atomic<std::uint64_t> vm_stops_{0};
-  Clock::time_point next_monitor_try_{};
+
+  /// What is being made; then the same as governing_. Only the thread that attaches or takes back touches it.
+  std::shared_ptr<Governance> making_;
+  mutable std::mutex governing_mutex_;
+  /// With an engine. Shared with questions under way: a region may be taken back anew while one is asked.
+  std::shared_ptr<Governance> governing_;
 };
 
 }  // namespace heca::node

@@ -45,16 +45,8 @@ Bytes BytesInFiles(const region::RegionMap& map) {
   return Bytes(std::min(sum, map.BytesOf(map.pages().value()).value()));
 }
 
-Result<RegionRecord> NewRecord(const RegionId& region, const control::AttachSpec& spec) {
-  if (spec.replicas != 1) {
-    return Status(ErrorCode::kUnsupported, std::to_string(spec.replicas) +
-                                               " replicas were asked for; this version keeps one copy of a page");
-  }
-  if (!spec.options.empty()) {
-    return Status(ErrorCode::kInvalidArgument, "unknown option '" + spec.options.front().first + "'");
-  }
-  HECA_ASSIGN_OR_RETURN(const guest::GuestIdentity identity,
-                        spec.pid != 0 ? guest::LookupPid(spec.pid) : guest::LookupDomain(spec.domain));
+Result<RegionRecord> NewRecord(const AttachTarget& target, const control::AttachSpec& spec) {
+  const guest::GuestIdentity& identity = target.identity;
   RegionRecord record;
   record.phase = RecordPhase::kAttaching;
   record.pid = identity.process.pid;
@@ -63,7 +55,7 @@ Result<RegionRecord> NewRecord(const RegionId& region, const control::AttachSpec
   record.qmp_socket = spec.qmp_socket.empty() ? identity.qmp_path : spec.qmp_socket;
   record.page_loss = spec.page_loss == control::PageLoss::kInvalid ? control::PageLoss::kWait : spec.page_loss;
   record.attached_at_s = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-  record.name = region;
+  record.name = target.region;
   if (identity.is_qemu && record.qmp_socket.empty()) {
     return Status(ErrorCode::kFailedPrecondition,
                   "QEMU " + std::to_string(record.pid) +
@@ -86,16 +78,16 @@ Status RefuseWhatWasLeft(const RegionJournal& journal, const RegionRecord& wante
     return Status(ErrorCode::kFailedPrecondition,
                   "region '" + name + "' of a hecad before this one is in the journal and was not taken back" +
                       (same_process ? "; it has the memory of this very process" : "") +
-                      ": see `hecactl events` for the reason, mend it and restart hecad");
+                      ": see `hecactl events` for the reason, mend it and restart hecad with resume = true");
   }
   return Status();
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Session>> Session::Attach(const SessionContext& context, const RegionId& region,
+Result<std::unique_ptr<Session>> Session::Attach(const SessionContext& context, const AttachTarget& target,
                                                  const control::AttachSpec& spec, control::ProgressSink& progress) {
-  HECA_ASSIGN_OR_RETURN(RegionRecord record, NewRecord(region, spec));
+  HECA_ASSIGN_OR_RETURN(RegionRecord record, NewRecord(target, spec));
   HECA_RETURN_IF_ERROR(RefuseWhatWasLeft(context.journal, record));
   std::unique_ptr<Session> session(new Session(context, std::move(record)));
   const auto step = [&](const char* phase, Status status) {
@@ -105,7 +97,7 @@ Result<std::unique_ptr<Session>> Session::Attach(const SessionContext& context, 
   };
   Status status = step("memory", session->FindMemory(spec));
   if (status.ok()) status = step("reserve", session->ReserveAndConnect(spec));
-  if (status.ok()) status = step("capture", session->MakeGuard());
+  if (status.ok()) status = step("capture", session->MakeGuard(session->monitor_));
   if (status.ok()) status = session->CaptureAndStart();
   if (!status.ok()) {
     session->RollBack();
@@ -115,19 +107,15 @@ Result<std::unique_ptr<Session>> Session::Attach(const SessionContext& context, 
 }
 
 Status Session::FindMemory(const control::AttachSpec& spec) {
-  if (record_.page_loss == control::PageLoss::kPoison && !context_.abilities.poison) {
-    return Status(ErrorCode::kUnsupported, "this kernel cannot poison lost pages (UFFDIO_POISON, Linux 6.6): leave out "
-                                           "--on-loss poison, or run a newer kernel");
-  }
   const Deadline deadline = Deadline::After(kGuestPatience);
   if (!record_.qmp_socket.empty()) HECA_RETURN_IF_ERROR(OpenMonitor(deadline));
   const guest::MappingChoice choice = Choice(spec.mapping);
-  HECA_ASSIGN_OR_RETURN(const guest::GuestFacts facts, guest::GatherFacts(record_.pid, Monitor(), choice, deadline));
+  HECA_ASSIGN_OR_RETURN(const guest::GuestFacts facts, guest::GatherFacts(record_.pid, monitor_.get(), choice, deadline));
   const auto findings = guest::Judge(facts);
   HECA_RETURN_IF_ERROR(guest::ToStatus(findings));
   for (const auto& note : findings) Log().info("{}: {}: {}; {}", name_, note.name, note.detail, note.remedy);
 
-  HECA_ASSIGN_OR_RETURN(auto blocks, Monitor() != nullptr ? guest::QemuRamBlocks(record_.pid, *Monitor(), deadline)
+  HECA_ASSIGN_OR_RETURN(auto blocks, monitor_ ? guest::QemuRamBlocks(record_.pid, *monitor_, deadline)
                                                           : guest::ProcessRamBlocks(record_.pid, choice));
   std::vector<region::BlockSpec> specs;
   for (auto& block : blocks) {
@@ -142,6 +130,7 @@ Status Session::FindMemory(const control::AttachSpec& spec) {
   record_.page_size = page_size_.value();
   ram_fd_.reset(::dup(map_->blocks().front().file.fd()));
 
+  HECA_RETURN_IF_ERROR(context_.journal.CheckRoom(name_, region::PageTable::FileBytes(map_->pages())));
   resident_at_attach_ = BytesInFiles(*map_);
 
   Bytes limit = Size();
@@ -167,15 +156,17 @@ Status Session::ReserveAndConnect(const control::AttachSpec& spec) {
   HECA_ASSIGN_OR_RETURN(const BorrowedLease borrowed, context_.sponsors.Borrow(spec.sponsors, request));
   record_.lease = {borrowed.sponsor, borrowed.address, borrowed.lease, {}};
   HECA_RETURN_IF_ERROR(Journal());
-  HECA_ASSIGN_OR_RETURN(sponsor_, Sponsors::Client(record_.lease.address));
-  HECA_ASSIGN_OR_RETURN(store_, store::RemoteStore::Create(*sponsor_, borrowed.lease, StoreOptions(), this));
+  making_ = std::make_shared<Governance>();
+  HECA_ASSIGN_OR_RETURN(making_->sponsor, Sponsors::Client(record_.lease.address));
+  HECA_ASSIGN_OR_RETURN(making_->store,
+                        store::RemoteStore::Create(*making_->sponsor, borrowed.lease, StoreOptions(), this));
   return Status();
 }
 
-Status Session::MakeGuard() {
+Status Session::MakeGuard(std::shared_ptr<guest::Qmp> monitor) {
   guest::IoGuardOptions options;
   options.grace = context_.config.io_grace;
-  HECA_ASSIGN_OR_RETURN(guard_, guest::GuestIoGuard::Create(record_.pid, Monitor(), options));
+  HECA_ASSIGN_OR_RETURN(making_->guard, guest::GuestIoGuard::Create(record_.pid, std::move(monitor), options));
   return Status();
 }
 
@@ -184,7 +175,7 @@ Status Session::CaptureAndStart() {
   HECA_ASSIGN_OR_RETURN(region::PageTable table,
                         region::PageTable::Create(context_.journal.TablePath(name_), *map_, TableStoreName()));
   HECA_ASSIGN_OR_RETURN(guest::CapturedUffd captured,
-                        guest::CaptureUffd(record_.pid, Monitor(), {}, Deadline::After(kGuestPatience)));
+                        guest::CaptureUffd(record_.pid, monitor_.get(), {}, Deadline::After(kGuestPatience)));
   record_.target_fd = captured.target_fd;
   record_.capture_stop_ns = captured.stop.count();
   record_.phase = RecordPhase::kActive;
@@ -195,7 +186,7 @@ Status Session::CaptureAndStart() {
 Status Session::StartEngine(guest::CapturedUffd captured, region::PageTable table, fault::StartMode mode) {
   fault::EngineConfig config;
   config.abilities = context_.abilities;
-  config.limit = PageCount(record_.limit / page_size_.value());
+  config.limit = EngineLimit(Bytes(record_.limit));
   config.min_residence = context_.config.min_residence;
   config.watermark_low = context_.config.watermark_low;
   config.watermark_high = context_.config.watermark_high;
@@ -204,21 +195,19 @@ Status Session::StartEngine(guest::CapturedUffd captured, region::PageTable tabl
   auto policy = std::make_unique<fault::AdaptivePolicy>(
       fault::AdaptivePolicyOptions{map_->pages(), config.limit, record_.start_time});
   HECA_ASSIGN_OR_RETURN(
-      engine_, fault::RegionEngine::Start({os::Uffd(std::move(captured.uffd)), std::move(captured.pidfd),
-                                           std::move(*map_), std::move(table), std::move(policy), *store_, *guard_,
-                                           *this, config},
-                                          mode));
+      making_->engine,
+      fault::RegionEngine::Start({os::Uffd(std::move(captured.uffd)), std::move(captured.pidfd), std::move(*map_),
+                                  std::move(table), std::move(policy), *making_->store, *making_->guard, *this, config},
+                                 mode));
   map_.reset();
-  counting_.store(engine_.get(), std::memory_order_release);
+  Publish(making_);
   state_ = control::RegionState::kActive;
   return Status();
 }
 
 void Session::RollBack() {
-  if (engine_) engine_->Stop();
   if (record_.target_fd >= 0) {  // nothing was evicted: the engine did not start
-    record_.phase = RecordPhase::kEnding;  // a hecad that finds "active" would look for the userfaultfd
-    if (const Status written = Journal(); !written.ok()) Log().warn("{}: {}", name_, written.ToString());
+    if (const Status noted = NoteEnding(); !noted.ok()) Log().warn("{}: {}", name_, noted.ToString());
     (void)guest::CloseUffdInTarget({record_.pid, record_.start_time}, record_.target_fd,
                                    Deadline::After(std::chrono::seconds(2)));
   }

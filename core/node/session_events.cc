@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What a session does when something happens to it: on the engine's and the store's threads it only notes it; the
-// node's housekeeping acts.
+// What a session does when something happens to it: on the engine's and the store's threads it only notes it; its Keeper
+// acts.
 #include <string>
 #include <utility>
 
@@ -14,19 +14,19 @@ using control::EventKind;
 using control::Severity;
 using fault::EngineEventKind;
 
-/// The VM's monitor is asked for this often until it answers, each time for so long: QEMU may be waiting for a page.
-constexpr Millis kMonitorEvery{2000};
-constexpr Millis kMonitorPatience{300};
-/// Between two requests to QEMU to continue the VM.
-constexpr Millis kResumeEvery{1000};
 /// How long eviction rests after the sponsor has refused pages.
 constexpr Millis kWriteBackRest{5000};
 
 }  // namespace
 
 void Session::OnEngineEvent(const fault::EngineEvent& event) {
-  if (event.kind == EngineEventKind::kTargetDied) target_died_.store(true, std::memory_order_release);
+  if (event.kind == EngineEventKind::kTargetDied) ended_.store(true, std::memory_order_release);
   const std::lock_guard lock(events_mutex_);
+  if (event.kind == EngineEventKind::kPagesLost && !engine_events_.empty() &&
+      engine_events_.back().kind == EngineEventKind::kPagesLost) {
+    engine_events_.back().count += event.count;  // a sponsor without its memory loses thousands at a stroke
+    return;
+  }
   engine_events_.push_back(event);
 }
 
@@ -57,18 +57,21 @@ void Session::OnLease(const control::Lease& lease) {
 }
 
 void Session::Tick() {
+  const auto governance = Governing();
+  if (!governance) return;
   std::deque<fault::EngineEvent> events;
   {
     const std::lock_guard lock(events_mutex_);
     events.swap(engine_events_);
   }
-  for (const auto& event : events) HandleEngineEvent(event);
-  if (ended() || state_ == control::RegionState::kEnding) return;
+  for (const auto& event : events) HandleEngineEvent(event, *governance);
+  if (ended()) return;
   KeepMonitor();
-  WatchReach();
+  WatchReach(*governance);
+  StepDetach();
 }
 
-void Session::HandleEngineEvent(const fault::EngineEvent& event) {
+void Session::HandleEngineEvent(const fault::EngineEvent& event, Governance& governance) {
   switch (event.kind) {
     case EngineEventKind::kTargetDied:
       Tell(Severity::kInfo, EventKind::kRegionEnded, "process " + std::to_string(record_.pid) + " has ended");
@@ -78,7 +81,7 @@ void Session::HandleEngineEvent(const fault::EngineEvent& event) {
       Tell(Severity::kError, EventKind::kPagesLost,
            std::to_string(event.count) + " more pages are at no sponsor any more; threads that touch them wait");
       if (record_.page_loss == control::PageLoss::kPoison) {
-        if (const Status poisoned = engine_->Resolve(fault::LostPages::kPoison); !poisoned.ok()) {
+        if (const Status poisoned = governance.engine->Resolve(fault::LostPages::kPoison); !poisoned.ok()) {
           Tell(Severity::kError, EventKind::kAlarm, "lost pages cannot be poisoned: " + poisoned.ToString());
         }
       } else {
@@ -87,7 +90,7 @@ void Session::HandleEngineEvent(const fault::EngineEvent& event) {
       break;
     case EngineEventKind::kPagesFound:
       lost_pages_ = 0;
-      ResumeVm("all pages are back");
+      ResumeVm("no page is lost any more");
       break;
     case EngineEventKind::kStoreHealth: break;  // WatchReach looks at it itself
     case EngineEventKind::kWriteBackFailed:
@@ -106,7 +109,7 @@ void Session::HandleEngineEvent(const fault::EngineEvent& event) {
     case EngineEventKind::kLimitReached:
       Log().debug("{}: faults wait for eviction", name_);
       break;
-    case EngineEventKind::kHome: break;  // Detach waits for it
+    case EngineEventKind::kHome: break;  // StepDetach looks at it itself
     case EngineEventKind::kKernelError:
       Tell(Severity::kError, EventKind::kAlarm, "unexpected answer of the kernel: " + event.status.ToString());
       break;
@@ -114,42 +117,27 @@ void Session::HandleEngineEvent(const fault::EngineEvent& event) {
   }
 }
 
-Status Session::OpenMonitor(Deadline deadline) {
-  HECA_ASSIGN_OR_RETURN(auto monitor, guest::Qmp::Connect(record_.qmp_socket, deadline));
-  const std::lock_guard lock(vm_mutex_);
-  vm_.reset();  // it knows the former monitor
-  monitors_.push_back(std::move(monitor));
-  vm_ = std::make_unique<guest::VmControl>(*Monitor());
-  if (VmStopped()) vm_->AdoptStop();
-  return Status();
-}
-
-void Session::KeepMonitor() {
-  if (record_.qmp_socket.empty() || (Monitor() != nullptr && Monitor()->Connected())) return;
-  const auto now = Clock::now();
-  if (now < next_monitor_try_) return;
-  next_monitor_try_ = now + kMonitorEvery;
-  if (const Status opened = OpenMonitor(Deadline::After(kMonitorPatience)); !opened.ok()) {
-    Log().debug("{}: no monitor yet: {}", name_, opened.ToString());
-  }
-}
-
-void Session::WatchReach() {
+void Session::WatchReach(Governance& governance) {
   using control::RegionState;
-  if (store_->Health() == StoreHealth::kGood && lost_pages_ == 0) {
+  if (governance.store->Health() == StoreHealth::kGood && lost_pages_ == 0) {
     out_of_reach_since_.reset();
     RegionState stalled = RegionState::kStalled;  // and not if a detach has begun meanwhile
     state_.compare_exchange_strong(stalled, RegionState::kActive);
     if (next_write_back_ && Clock::now() >= *next_write_back_) {
       next_write_back_.reset();
-      (void)engine_->Resolve(fault::LostPages::kAskAgain);  // no page is lost: this only lets eviction try again
+      (void)governance.engine->Resolve(fault::LostPages::kAskAgain);  // no page is lost: this only lets eviction try again
     }
     ResumeVm("its pages are in reach again");
     return;
   }
-  const bool wanted = engine_->table().CountOf(region::PageState::kComing) > 0;
+  const bool wanted = governance.engine->table().CountOf(region::PageState::kComing) > 0;
   if (!wanted && lost_pages_ == 0) {
     out_of_reach_since_.reset();
+    if (governance.store->Health() == StoreHealth::kLost) {  // for good: what was wanted of it has been resolved by name
+      RegionState stalled = RegionState::kStalled;
+      state_.compare_exchange_strong(stalled, RegionState::kActive);
+      ResumeVm("no page that is lost is wanted");
+    }
     return;
   }
   RegionState active = RegionState::kActive;
@@ -157,43 +145,6 @@ void Session::WatchReach() {
   const auto now = Clock::now();
   if (!out_of_reach_since_) out_of_reach_since_ = now;
   if (now - *out_of_reach_since_ >= context_.config.loss_wait) StopVm("its pages have been out of reach for too long");
-}
-
-bool Session::VmStopped() const {
-  const std::lock_guard lock(record_mutex_);
-  return record_.vm_stopped;
-}
-
-void Session::NoteVmStopped(bool stopped) {
-  {
-    const std::lock_guard lock(record_mutex_);
-    record_.vm_stopped = stopped;
-  }
-  if (const Status written = Journal(); !written.ok()) Log().error("{}: {}", name_, written.ToString());
-}
-
-void Session::StopVm(const std::string& why) {
-  const std::lock_guard lock(vm_mutex_);
-  if (!vm_ || VmStopped()) return;
-  NoteVmStopped(true);  // first: what is noted and not stopped costs nothing
-  vm_->RequestStop();
-  ++vm_stops_;
-  Tell(Severity::kError, EventKind::kVmStopped, "the VM is stopped: " + why);
-}
-
-void Session::ResumeVm(const std::string& why) {
-  const std::lock_guard lock(vm_mutex_);
-  if (!vm_ || !VmStopped() || !vm_->Idle()) return;
-  if (vm_->HoldsStop()) {
-    const auto now = Clock::now();
-    if (now < next_resume_try_) return;
-    next_resume_try_ = now + kResumeEvery;
-    vm_->RequestResume();
-    return;
-  }
-  NoteVmStopped(false);  // last: a hecad that dies before it leaves the VM to the next one
-  next_resume_try_ = {};
-  Tell(Severity::kInfo, EventKind::kVmResumed, "the VM runs again: " + why);
 }
 
 }  // namespace heca::node

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // A session as operators and metrics see it.
+#include <algorithm>
 #include <utility>
 
 #include "node/session.h"
@@ -39,20 +40,20 @@ control::RegionInfo Session::Info() const {
   control::RegionInfo info;
   info.name = name_;
   info.state = state_;
-  info.pid = record_.pid;
-  info.domain = record_.domain;
-  info.size = Size();
-  info.page_size = page_size_;
   info.resident = Resident();
-  info.page_loss = record_.page_loss;
   info.replicas = 1;
-  info.capture_stop = Nanos(record_.capture_stop_ns);
-  info.attached_at = std::chrono::system_clock::from_time_t(record_.attached_at_s);
-  for (const auto& block : record_.blocks) info.blocks.push_back({block.name, block.path, Bytes(block.bytes)});
-  if (guard_) info.io_rule = guard_->Describe();
   control::StoreInfo store;
   {
     const std::lock_guard lock(record_mutex_);
+    info.size = Size();
+    info.page_size = page_size_;
+    info.pid = record_.pid;
+    info.domain = record_.domain;
+    info.page_loss = record_.page_loss;
+    info.capture_stop = Nanos(record_.capture_stop_ns);
+    info.attached_at = std::chrono::system_clock::from_time_t(record_.attached_at_s);
+    for (const auto& block : record_.blocks) info.blocks.push_back({block.name, block.path, Bytes(block.bytes)});
+    if (info.state != control::RegionState::kActive) info.trouble = trouble_;
     info.limit = Bytes(record_.limit);
     store.sponsor = record_.lease.sponsor;
     store.endpoint = record_.lease.address;
@@ -61,16 +62,17 @@ control::RegionInfo Session::Info() const {
     store.reserved = Bytes(static_cast<std::uint64_t>(record_.lease.lease.slots) * page_size_.value());
   }
   store.transport = "tcp";
-  if (engine_) {
-    const fault::EngineStats stats = engine_->Stats();
-    info.away = Bytes((stats.pages.Of(PageState::kAway) + stats.pages.Of(PageState::kPrefetching)) * page_size_.value());
-    store.used = Bytes(static_cast<std::uint64_t>(stats.slots_used) * page_size_.value());
-  }
-  if (store_) {
-    store.state = StateOf(store_->Health());
+  if (const auto governance = Governing()) {
+    const fault::EngineStats stats = governance->engine->Stats();
+    const auto bytes = [&](std::uint64_t pages) { return Bytes(pages * page_size_.value()); };
+    info.io_rule = governance->guard->Describe();
+    info.away = bytes(stats.pages.Of(PageState::kAway) + stats.pages.Of(PageState::kPrefetching));
+    info.lost = bytes(stats.pages.Of(PageState::kLost) + stats.pages.Of(PageState::kPoisoned));
+    store.used = bytes(stats.slots_used);
+    store.state = StateOf(governance->store->Health());
     if (info.state == control::RegionState::kStalled) {
       info.trouble = lost_pages_ > 0 ? std::to_string(lost_pages_) + " pages are at no sponsor any more"
-                                     : "waiting for " + store_->Describe();
+                                     : "waiting for " + governance->store->Describe();
     }
   }
   info.stores.push_back(std::move(store));
@@ -80,14 +82,18 @@ control::RegionInfo Session::Info() const {
 control::RegionStats Session::Stats() const {
   control::RegionStats stats;
   stats.region = name_;
-  stats.page_size = page_size_;
   stats.resident = Resident();
-  stats.capture_stop = Nanos(record_.capture_stop_ns);
-  if (guard_) stats.io_rule = guard_->Describe();
+  {
+    const std::lock_guard lock(record_mutex_);
+    stats.page_size = page_size_;
+    stats.capture_stop = Nanos(record_.capture_stop_ns);
+  }
   stats.vm_stops = vm_stops_;
-  if (!engine_) return stats;
-  const fault::EngineStats engine = engine_->Stats();
-  stats.limit = Bytes(engine.limit.value() * page_size_.value());
+  const auto governance = Governing();
+  if (!governance) return stats;
+  stats.io_rule = governance->guard->Describe();
+  const fault::EngineStats engine = governance->engine->Stats();
+  stats.limit = std::min(Bytes(engine.limit.value() * page_size_.value()), Size());
   stats.pages.zero = engine.pages.Of(PageState::kZero);
   stats.pages.here_clean = engine.pages.clean;
   stats.pages.here_dirty = engine.pages.Of(PageState::kHere) - engine.pages.clean;
@@ -105,16 +111,15 @@ control::RegionStats Session::Stats() const {
   stats.clean_drops = engine.clean_drops;
   stats.zero_drops = engine.zero_drops;
   stats.cancels = engine.cancels;
+  stats.refaults = engine.refaults;
   stats.waits_for_io = engine.io_waits;
   stats.local_enomem = engine.no_memory;
   stats.alarms = engine.stray_pages + engine.kernel_errors;
   stats.pages_lost = engine.pages_lost;
-  if (store_) {
-    const LeaseId lease = store_->lease().key.id;
-    for (const auto& link : store_->Links()) {
-      stats.connections.push_back({link.text, std::string(RoleName(link.role)), name_, lease, true,
-                                   link.bytes_read, link.bytes_written});
-    }
+  const LeaseId lease = governance->store->lease().key.id;
+  for (const auto& link : governance->store->Links()) {
+    stats.connections.push_back({link.text, std::string(RoleName(link.role)), name_, lease, true, link.bytes_read,
+                                 link.bytes_written});
   }
   return stats;
 }

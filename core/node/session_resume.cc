@@ -1,12 +1,22 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // A restarted hecad takes its regions back. Threads of the guest are waiting meanwhile, and so may be QEMU's main
 // loop: nothing here asks QEMU or waits for the sponsor.
+//
+// What can fail, and what is left for the next attempt (the Keeper makes it, with a growing pause, until it succeeds or
+// the process is gone):
+//   the record cannot be read            nothing was done; somebody may mend it
+//   process gone                         not an error: the lease is given back
+//   userfaultfd, maps, RAM files, table  nothing was done, or it is done again from the start
+//   journal full (the claim of the take-over must be there before the sponsor hears of it)    nothing was done
+//   engine: registration, page table     the store stays, and so does a lease that was taken over; the table is
+//                                        recovered again, as after a crash in the middle
 #include <unistd.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "base/log.h"
+#include "base/size.h"
 #include "node/session.h"
 #include "os/proc.h"
 #include "store/random.h"
@@ -25,32 +35,110 @@ Result<os::Mapping> FindMapping(const std::vector<os::Mapping>& maps, const Bloc
 
 }  // namespace
 
-Result<std::unique_ptr<Session>> Session::Resume(const SessionContext& context, RegionRecord record) {
+std::unique_ptr<Session> Session::Recall(const SessionContext& context, const RegionId& region) {
+  RegionRecord record;
+  record.name = region;
   std::unique_ptr<Session> session(new Session(context, std::move(record)));
-  session->state_ = control::RegionState::kRecovering;
-  const guest::ProcessId process{session->record_.pid, session->record_.start_time};
+  session->state_ = control::RegionState::kResuming;
+  session->record_read_ = false;
+  (void)session->ReadRecord();  // so that it can be shown and found by its process; TakeBack says what is wrong
+  return session;
+}
+
+Status Session::ReadRecord() {
+  HECA_ASSIGN_OR_RETURN(RegionRecord record, context_.journal.Read(name_));
+  if (record.name != name_) {
+    return Status(ErrorCode::kDataLoss, "the record of region '" + name_ + "' is that of '" + record.name + "'");
+  }
+  const std::lock_guard lock(record_mutex_);
+  record_ = std::move(record);
+  record_read_ = true;
+  page_size_ = Bytes(record_.page_size);
+  std::uint64_t size = 0;
+  for (const auto& block : record_.blocks) size += block.bytes;
+  map_size_ = Bytes(size);
+  return Status();
+}
+
+Status Session::TakeBack() {
+  const std::lock_guard operation(operation_mutex_);
+  if (!record_read_) HECA_RETURN_IF_ERROR(ReadRecord());
+  if (const auto former = Governing()) {  // taken back anew, because its store was lost
+    former->engine->Stop();
+    Publish(nullptr);
+    making_.reset();
+    lost_pages_ = 0;
+    const std::lock_guard lock(events_mutex_);
+    engine_events_.clear();
+  }
+  const guest::ProcessId process{record_.pid, record_.start_time};
   const auto now = guest::IdentifyProcess(process.pid);
   const bool alive = now.ok() && *now == process;
-  if (!alive || session->record_.phase != RecordPhase::kActive) {
-    if (alive && session->record_.target_fd >= 0) {
-      (void)guest::CloseUffdInTarget(process, session->record_.target_fd, Deadline::After(std::chrono::seconds(2)));
-    }
-    session->target_died_ = true;  // housekeeping gives the lease back
-    return session;
-  }
-  HECA_ASSIGN_OR_RETURN(guest::CapturedUffd captured, guest::TakeOverUffd(process, session->record_.target_fd));
-  HECA_RETURN_IF_ERROR(session->ResumeMemory());
-  HECA_RETURN_IF_ERROR(session->ResumeStore());
-  HECA_RETURN_IF_ERROR(session->MakeGuard());
+  const bool governed = record_.phase == RecordPhase::kActive || record_.phase == RecordPhase::kDetaching;
+  if (!alive || !governed) return CloseWhatEnded(alive);
+
+  HECA_ASSIGN_OR_RETURN(guest::CapturedUffd captured, guest::TakeOverUffd(process, record_.target_fd));
+  HECA_RETURN_IF_ERROR(ResumeMemory());
+  HECA_RETURN_IF_ERROR(ResumeStore());
+  // QEMU may be waiting for a page: its monitor comes later, by KeepMonitor.
+  if (!making_->guard) HECA_RETURN_IF_ERROR(MakeGuard(nullptr));
   HECA_ASSIGN_OR_RETURN(region::PageTable table,
-                        region::PageTable::Open(context.journal.TablePath(session->name_), *session->map_,
-                                                session->TableStoreName()));
-  HECA_RETURN_IF_ERROR(session->StartEngine(std::move(captured), std::move(table), fault::StartMode::kTakeOver));
-  if (const Status booked = session->Book(Bytes(session->record_.limit)); !booked.ok()) {
-    context.events.Add(control::Severity::kWarning, control::EventKind::kAlarm, session->name_,
-                       "taken back, although its memory does not fit: " + booked.ToString());
+                        region::PageTable::Open(context_.journal.TablePath(name_), *map_, TableStoreName()));
+  HECA_RETURN_IF_ERROR(StartEngine(std::move(captured), std::move(table), fault::StartMode::kTakeOver));
+  {
+    const std::lock_guard lock(vm_mutex_);
+    if (monitor_) making_->guard->UseMonitor(monitor_);
   }
-  return session;
+  {
+    const std::lock_guard lock(record_mutex_);
+    trouble_.clear();
+  }
+  Tell(control::Severity::kInfo, control::EventKind::kRecovered, "taken back");
+  const bool detaching = record_.phase == RecordPhase::kDetaching;
+  if (detaching) {
+    state_ = control::RegionState::kDetaching;
+    making_->engine->BringHome();
+    detach_step_ = DetachStep::kHome;
+  }
+  if (const Status booked = Book(detaching ? Size() : Bytes(record_.limit)); !booked.ok()) {
+    Tell(control::Severity::kWarning, control::EventKind::kAlarm,
+         "taken back, although its memory does not fit: " + booked.ToString());
+  }
+  return Status();
+}
+
+/// Nothing of it is away: its process is gone, or it was being attached or ending. End gives back what is left.
+Status Session::CloseWhatEnded(bool alive) {
+  if (alive && record_.target_fd >= 0) {
+    (void)guest::CloseUffdInTarget({record_.pid, record_.start_time}, record_.target_fd,
+                                   Deadline::After(std::chrono::seconds(2)));
+  }
+  if (!alive) {
+    Tell(control::Severity::kInfo, control::EventKind::kRegionEnded,
+         "process " + std::to_string(record_.pid) + " has ended");
+  } else if (record_.phase == RecordPhase::kEnding) {
+    Tell(control::Severity::kInfo, control::EventKind::kDetached,
+         "all memory is local again; what a hecad before this one had left was given back");
+  } else {
+    Tell(control::Severity::kWarning, control::EventKind::kAttachFailed, "hecad ended during its attach");
+  }
+  ended_.store(true, std::memory_order_release);
+  return Status();
+}
+
+void Session::NoteTrouble(const Status& why, Millis next_try) {
+  const std::string text = why.ToString();
+  {
+    const std::lock_guard lock(record_mutex_);
+    if (trouble_ == text) return;  // told already
+    trouble_ = text;
+  }
+  if (next_try == Millis(0)) {
+    Tell(control::Severity::kError, control::EventKind::kAlarm, text + "; tried again until it succeeds");
+  } else {
+    Tell(control::Severity::kError, control::EventKind::kResuming,
+         "cannot be taken back yet, its threads wait: " + text + "; tried again until it succeeds or the process ends");
+  }
 }
 
 Status Session::ResumeMemory() {
@@ -63,13 +151,16 @@ Status Session::ResumeMemory() {
                      os::FileOffset(block.file_offset)});
   }
   HECA_ASSIGN_OR_RETURN(map_, region::RegionMap::Create(std::move(specs)));
-  page_size_ = map_->page_size();
-  map_size_ = map_->BytesOf(map_->pages().value());
+  if (const Bytes found = map_->BytesOf(map_->pages().value()); found != Size() || map_->page_size() != page_size_) {
+    return Status(ErrorCode::kFailedPrecondition, "the memory of region '" + name_ + "' is " + FormatSize(found) +
+                                                      " now, and was " + FormatSize(Size()));
+  }
   ram_fd_.reset(::dup(map_->blocks().front().file.fd()));
   return Status();
 }
 
 Status Session::ResumeStore() {
+  if (making_) return Status();  // an attempt before this one has made it, and it may be taking the lease over already
   // The epoch goes up, which shuts out late writes of the hecad before this one. Journaled first: the sponsor accepts
   // the same claim again if this hecad dies before it hears the answer.
   if (record_.lease.claim == control::Secret{}) {
@@ -82,9 +173,11 @@ Status Session::ResumeStore() {
   request.claim = record_.lease.claim;
   request.owner_node = context_.config.name;
   request.owner_boot_id = context_.boot_id;
-  HECA_ASSIGN_OR_RETURN(sponsor_, Sponsors::Client(record_.lease.address));
-  HECA_ASSIGN_OR_RETURN(store_,
-                        store::RemoteStore::Resume(*sponsor_, record_.lease.lease, request, StoreOptions(), this));
+  auto making = std::make_shared<Governance>();
+  HECA_ASSIGN_OR_RETURN(making->sponsor, Sponsors::Client(record_.lease.address));
+  HECA_ASSIGN_OR_RETURN(making->store, store::RemoteStore::Resume(*making->sponsor, record_.lease.lease, request,
+                                                                  StoreOptions(), this));
+  making_ = std::move(making);
   return Status();
 }
 

@@ -38,6 +38,10 @@ class FakeNode final : public control::NodeApi {
     const std::lock_guard lock(mutex_);
     return last_spec_;
   }
+  [[nodiscard]] control::LostPages last_resolve() const {
+    const std::lock_guard lock(mutex_);
+    return last_resolve_;
+  }
   /// Tells an event; its sequence and time are filled in.
   void Tell(control::Event event) {
     const std::lock_guard lock(mutex_);
@@ -111,6 +115,13 @@ class FakeNode final : public control::NodeApi {
     const std::lock_guard lock(mutex_);
     regions_.erase(region);
     return Status();
+  }
+
+  Result<control::RegionInfo> Resolve(const RegionId& region, control::LostPages how) override {
+    HECA_RETURN_IF_ERROR(Region(region).status());
+    const std::lock_guard lock(mutex_);
+    last_resolve_ = how;
+    return regions_[region];
   }
 
   Result<std::vector<control::RegionInfo>> Regions() override {
@@ -192,6 +203,7 @@ class FakeNode final : public control::NodeApi {
   int followers_ = 0;
   Status failure_;
   std::optional<control::AttachSpec> last_spec_;
+  control::LostPages last_resolve_ = control::LostPages::kInvalid;
   std::map<RegionId, control::RegionInfo> regions_;
 };
 

@@ -22,6 +22,7 @@ inline control::RegionInfo SampleRegion() {
   region.limit = Bytes(256 * kMiB);
   region.resident = Bytes(250 * kMiB);
   region.away = Bytes(700 * kMiB);
+  region.lost = Bytes(8192);
   region.page_loss = control::PageLoss::kWait;
   region.replicas = 1;
   region.stores = {{"m1", "10.1.0.3:7301", "tcp", LeaseId(7), Epoch(2), control::StoreState::kDisconnected,

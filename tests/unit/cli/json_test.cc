@@ -34,7 +34,8 @@ TEST(Json, Peer) {
 TEST(Json, Region) {
   EXPECT_EQ(ToJson(SampleRegion()), Json::parse(R"({
     "name": "vm1", "state": "active", "pid": 4711, "domain": "vm1", "size_bytes": 1073741824, "page_size_bytes": 4096,
-    "limit_bytes": 268435456, "resident_bytes": 262144000, "away_bytes": 734003200, "on_loss": "wait", "replicas": 1,
+    "limit_bytes": 268435456, "resident_bytes": 262144000, "away_bytes": 734003200, "lost_bytes": 8192,
+    "on_loss": "wait", "replicas": 1,
     "blocks": [{"name": "pc.ram", "path": "/dev/shm/ram/vm1/pc.ram", "size_bytes": 1073741824}],
     "stores": [{"sponsor": "m1", "endpoint": "10.1.0.3:7301", "transport": "tcp", "lease": 7, "epoch": 2,
                 "state": "disconnected", "reserved_bytes": 1073741824, "used_bytes": 734003200}],

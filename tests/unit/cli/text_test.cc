@@ -58,6 +58,7 @@ TEST(Text, OneRegion) {
             "  limit       256MiB\n"
             "  resident    250MiB (24%)\n"
             "  away        700MiB (68%)\n"
+            "  lost        8KiB, at no sponsor any more; see hecactl resolve --help\n"
             "  block       pc.ram 1GiB /dev/shm/ram/vm1/pc.ram\n"
             "  sponsor     m1 tcp 10.1.0.3:7301 lease 7: disconnected, 700MiB of 1GiB used\n"
             "  on loss     wait\n"

@@ -138,6 +138,10 @@ TEST_F(NodeRpc, BadSpecificationsAreRefusedBeforeTheyReachTheNode) {
   EXPECT_EQ(client_->Limit("", Bytes(1), progress).status().code(), ErrorCode::kInvalidArgument);
   EXPECT_EQ(client_->Detach("a/b", progress).code(), ErrorCode::kInvalidArgument);
   EXPECT_EQ(client_->FreeLease(LeaseId(0), true).code(), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(client_->Resolve("a/b", LostPages::kZero).status().code(), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(client_->Resolve("vm", LostPages::kInvalid).status().code(), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(client_->Resolve("vm", static_cast<LostPages>(99)).status().code(), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(node_.last_resolve(), LostPages::kInvalid);
   EXPECT_FALSE(node_.last_spec().has_value());
 }
 
@@ -157,6 +161,18 @@ TEST_F(NodeRpc, LimitAndDetachReportProgressAndTheNewestIsNeverLost) {
   EXPECT_TRUE(client_->Detach("pid-42", progress).ok());
   EXPECT_TRUE(client_->Regions()->empty());
   EXPECT_EQ(client_->Detach("pid-42", progress).code(), ErrorCode::kNotFound);
+}
+
+TEST_F(NodeRpc, ResolveCarriesWhatWasSaid) {
+  RecordingProgress progress;
+  ASSERT_TRUE(client_->Attach(Spec(), progress).ok());
+  for (const LostPages how : {LostPages::kAskAgain, LostPages::kPoison, LostPages::kZero}) {
+    const auto region = client_->Resolve("pid-42", how);
+    ASSERT_TRUE(region.ok()) << region.status().ToString();
+    EXPECT_EQ(region->name, "pid-42");
+    EXPECT_EQ(node_.last_resolve(), how);
+  }
+  EXPECT_EQ(client_->Resolve("other", LostPages::kZero).status().code(), ErrorCode::kNotFound);
 }
 
 TEST_F(NodeRpc, AClientThatCancelsStopsTheOperation) {

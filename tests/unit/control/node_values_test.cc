@@ -43,6 +43,7 @@ TEST(NodeValues, Region) {
   sent.limit = Bytes(300);
   sent.resident = Bytes(200);
   sent.away = Bytes(100);
+  sent.lost = Bytes(50);
   sent.page_loss = PageLoss::kPoison;
   sent.replicas = 2;
   sent.stores = {{"m1", "h:1", "tcp", LeaseId(5), Epoch(6), StoreState::kDisconnected, Bytes(8), Bytes(9)}};
@@ -64,6 +65,7 @@ TEST(NodeValues, Region) {
   EXPECT_EQ(back.limit, sent.limit);
   EXPECT_EQ(back.resident, sent.resident);
   EXPECT_EQ(back.away, sent.away);
+  EXPECT_EQ(back.lost, sent.lost);
   EXPECT_EQ(back.page_loss, sent.page_loss);
   EXPECT_EQ(back.replicas, sent.replicas);
   ASSERT_EQ(back.stores.size(), 1U);
@@ -93,7 +95,6 @@ TEST(NodeValues, Stats) {
   for (const FaultSource source : kFaultSources) sent.faults.push_back({source, Summarize(histogram.Snapshot())});
   sent.prefetch_issued = 21;
   sent.prefetch_hits = 22;
-  sent.prefetch_wasted = 23;
   sent.evictions = 24;
   sent.clean_drops = 25;
   sent.zero_drops = 26;
@@ -138,7 +139,6 @@ TEST(NodeValues, Stats) {
   }
   EXPECT_EQ(back.prefetch_issued, 21U);
   EXPECT_EQ(back.prefetch_hits, 22U);
-  EXPECT_EQ(back.prefetch_wasted, 23U);
   EXPECT_EQ(back.evictions, 24U);
   EXPECT_EQ(back.clean_drops, 25U);
   EXPECT_EQ(back.zero_drops, 26U);

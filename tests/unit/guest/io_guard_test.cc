@@ -18,6 +18,7 @@
 #include <csignal>
 #include <cstring>
 #include <functional>
+#include <memory>
 
 #include "fake_qmp.h"
 #include "guest/direct_io.h"
@@ -299,7 +300,7 @@ TEST(GuestIoGuardTest, AskingQemuReleasesAMarkWhenTheQueuesWereIdle) {
   IoGuardOptions options;
   options.grace = kForever;
   options.ask_interval = milliseconds(1);
-  auto guard = GuestIoGuard::Create(target.pid(), qmp->get(), options);
+  auto guard = GuestIoGuard::Create(target.pid(), std::move(*qmp), options);
   ASSERT_TRUE(guard.ok());
   EXPECT_NE((*guard)->Describe().find("until the virtio queues were idle"), std::string::npos);
   queues.in_use[1] = 1;
@@ -316,30 +317,76 @@ TEST(GuestIoGuardTest, AskingQemuReleasesAMarkWhenTheQueuesWereIdle) {
   EXPECT_EQ((*guard)->LastRule(), IoRule::kQueuesIdle);
 }
 
+/// What a restarted hecad does: it takes the region back without QEMU, and the monitor comes later.
+TEST(GuestIoGuardTest, AMonitorThatComesLaterBringsTheQueuesRuleBack) {
+  Target target([](int step) {
+    aio_context_t ring = 0;
+    if (step == 0 && ::syscall(SYS_io_setup, 8, &ring) != 0) ::_exit(1);
+  });
+  target.Step();
+  FakeQueues queues;  // this and the servers outlive the guard, which keeps its connections
+  FakeQmp first(testing::kGreeting, [&](const Json& r) -> std::string {
+    return queues.in_use[0] == 99 ? "close" : queues.Answer(r);  // QEMU's end of the connection goes away
+  });
+  FakeQmp second(testing::kGreeting, [&](const Json& r) { return queues.Answer(r); });
+  IoGuardOptions options;
+  options.grace = kForever;
+  options.ask_interval = milliseconds(1);
+  auto guard = GuestIoGuard::Create(target.pid(), nullptr, options);
+  ASSERT_TRUE(guard.ok());
+  EXPECT_EQ((*guard)->Describe(), "waits 3600000 ms: an AIO ring is mapped");
+  const IoMark before = (*guard)->Mark();
+  EXPECT_FALSE((*guard)->Drained(before));
+
+  const auto connect = [](const FakeQmp& server) {
+    auto qmp = Qmp::Connect(server.Path(), Soon());
+    EXPECT_TRUE(qmp.ok());
+    return std::shared_ptr<Qmp>(std::move(*qmp));
+  };
+  (*guard)->UseMonitor(connect(first));
+  EXPECT_TRUE(DrainedSoon(**guard, before)) << "a mark from before is proved by the new monitor";
+  EXPECT_EQ((*guard)->LastRule(), IoRule::kQueuesIdle);
+  EXPECT_NE((*guard)->Describe().find("until the virtio queues were idle"), std::string::npos) << (*guard)->Describe();
+
+  queues.in_use[0] = 99;
+  const IoMark between = (*guard)->Mark();
+  const Deadline deadline = Soon();
+  while ((*guard)->Describe().find("queues were idle") != std::string::npos) {
+    ASSERT_FALSE(deadline.Passed()) << "a connection that is gone must not be named as a rule in force";
+    ::poll(nullptr, 0, 1);
+  }
+  EXPECT_FALSE((*guard)->Drained(between));
+  queues.in_use[0] = 0;
+  (*guard)->UseMonitor(connect(second));
+  EXPECT_TRUE(DrainedSoon(**guard, between));
+  EXPECT_NE((*guard)->Describe().find("until the virtio queues were idle"), std::string::npos) << (*guard)->Describe();
+}
+
 TEST(GuestIoGuardQemuTest, BufferedDirectAndHotPlugged) {
   if (!QemuProcess::Installed()) GTEST_SKIP() << "qemu-system-x86_64 is not installed";
   auto options = testing::SharedRam();
   options.insert(options.end(), {"-device", "pcie-root-port,id=root1"});
   QemuProcess qemu(options);
-  auto qmp = qemu.Connect();
-  ASSERT_TRUE(qmp.ok()) << qmp.status().ToString();
+  auto connected = qemu.Connect();
+  ASSERT_TRUE(connected.ok()) << connected.status().ToString();
+  const std::shared_ptr<Qmp> qmp = std::move(*connected);
   char disk[] = "/tmp/heca-disk-test-XXXXXX";
   const unique_fd file(::mkstemp(disk));
   ASSERT_EQ(::ftruncate(file.get(), 1 << 20), 0);
   IoGuardOptions guard_options;
   guard_options.grace = kForever;
-  auto guard = GuestIoGuard::Create(qemu.Pid(), qmp->get(), guard_options);
+  auto guard = GuestIoGuard::Create(qemu.Pid(), qmp, guard_options);
   ASSERT_TRUE(guard.ok()) << guard.status().ToString();
   EXPECT_EQ((*guard)->Describe(), "none needed: no direct disk I/O");
   EXPECT_TRUE(DrainedSoon(**guard, (*guard)->Mark()));
   EXPECT_EQ((*guard)->LastRule(), IoRule::kNone);
-  const auto added = (*qmp)->Execute("blockdev-add",
+  const auto added = qmp->Execute("blockdev-add",
                                      {{"driver", "file"}, {"filename", disk}, {"node-name", "d0"}, {"aio", "native"},
                                       {"cache", {{"direct", true}}}}, Soon());
   ::unlink(disk);
   ASSERT_TRUE(added.ok()) << added.status().ToString();
   const Json disk_device = {{"driver", "virtio-blk-pci"}, {"drive", "d0"}, {"bus", "root1"}, {"id", "vb"}};
-  ASSERT_TRUE((*qmp)->Execute("device_add", disk_device, Soon()).ok());
+  ASSERT_TRUE(qmp->Execute("device_add", disk_device, Soon()).ok());
   EXPECT_TRUE(DrainedSoon(**guard, (*guard)->Mark()));
   EXPECT_EQ((*guard)->LastRule(), IoRule::kQueuesIdle);
   EXPECT_NE((*guard)->Describe().find("virtio queues"), std::string::npos) << (*guard)->Describe();
