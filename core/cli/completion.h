@@ -10,7 +10,7 @@ class App;
 
 namespace heca::cli {
 
-/// A script to be sourced; packaging/hecactl.bash is a copy of it.
+/// A script to be sourced; what is installed is printed by hecactl itself.
 [[nodiscard]] std::string BashCompletion(const CLI::App& app);
 
 }  // namespace heca::cli

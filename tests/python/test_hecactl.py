@@ -175,3 +175,14 @@ def test_bash_completion(socket: Path) -> None:
     assert complete("hecactl", "--socket", "/x", "events", "--fo") == ["--follow"]
     assert complete("hecactl", "leases", "f") == ["free"]
     assert complete("hecactl", "attach", "--on-loss", "p") == ["poison"]
+    assert complete("hecactl", "res") == ["resolve"]
+    assert complete("hecactl", "resolve", "vm1", "--lost", "z") == ["zero"]
+
+
+def test_the_completion_that_is_installed_is_printed_by_the_program(tmp_path: Path) -> None:
+    build = Path(program("hecactl")).parent
+    subprocess.run(["cmake", "--install", str(build), "--prefix", str(tmp_path), "--component", "completion"],
+                   capture_output=True, check=True, timeout=SECONDS)
+    printed = subprocess.run([program("hecactl"), "completion", "bash"], capture_output=True, text=True, check=True)
+    installed = tmp_path / "share/bash-completion/completions/hecactl"
+    assert installed.read_text() == printed.stdout
