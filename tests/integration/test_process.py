@@ -82,6 +82,16 @@ def test_clean_stop_without_detach_keeps_the_process(bench: Bench) -> None:
     assert come_home(compute, {"p1": process}, Account()).errors == 0
 
 
+def test_without_a_limit_nothing_leaves(bench: Bench) -> None:
+    compute = bench.compute(bench.sponsor("256MiB"))
+    process = governed(bench, compute, 96, 96)
+    process.wait_ticks(3, 60)
+    assert compute.region("p1")["away_bytes"] == 0
+    compute.limit("p1", "48MiB")
+    compute.limit("p1", "96MiB")
+    assert come_home(compute, {"p1": process}, Account()).errors == 0
+
+
 def test_process_that_dies_gives_its_memory_back(bench: Bench) -> None:
     sponsor = bench.sponsor("256MiB")
     compute = bench.compute(sponsor)

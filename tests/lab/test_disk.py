@@ -9,8 +9,9 @@ import time
 import pytest
 
 from lab.bench import Bench
-from lab.deadline import LabError
+from lab.deadline import LabError, wait_until
 from lab.hardship import MIB
+from lab.hecad import Hecad
 from lab.qemu import Disk, Qemu
 
 SEED = 11
@@ -18,8 +19,11 @@ POOL = {"mode": "disk", "mib": 300, "threads": 3, "seed": SEED, "read_kib": 256}
 
 
 def reading_guest(bench: Bench, cache: str, aio: str = "threads", fail: str = "", local_mib: int = 192) -> Qemu:
+    return governed_reader(bench, bench.compute(bench.sponsor("1GiB"), fail=fail), cache, aio, local_mib)
+
+
+def governed_reader(bench: Bench, compute: Hecad, cache: str, aio: str, local_mib: int = 192) -> Qemu:
     """A guest with 300 MiB of read buffers at 192 MiB local, its disk slow enough that reads are long in flight."""
-    compute = bench.compute(bench.sponsor("1GiB"), fail=fail)
     path = bench.disk(mib=512, seed=SEED)
     guest = bench.qemu(mib=512, disk=Disk(path, cache, aio), workload=POOL)
     guest.guest.wait_ready()
@@ -44,6 +48,20 @@ def read_on(guest: Qemu, seconds: float) -> None:
 def test_disk_reads_survive_eviction(bench: Bench, cache: str, aio: str, long_form: bool) -> None:
     guest = reading_guest(bench, cache, aio)
     read_on(guest, 600 if long_form else 25)
+    assert guest.guest.verify() == 0
+    guest.guest.check()
+
+
+def test_after_a_take_over_the_rule_of_the_queues_is_in_force_again(bench: Bench) -> None:
+    compute = bench.compute(bench.sponsor("1GiB"))
+    guest = governed_reader(bench, compute, "none", "native")
+    before = compute.region("r1")["io_rule"]
+    assert "until the virtio queues were idle" in before
+    compute.kill()
+    compute.start()
+    compute.wait_active("r1")
+    wait_until(lambda: compute.region("r1")["io_rule"] == before, 30, f"rule '{before}'")
+    read_on(guest, 10)
     assert guest.guest.verify() == 0
     guest.guest.check()
 

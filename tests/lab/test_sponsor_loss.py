@@ -30,6 +30,29 @@ def test_vm_is_stopped_and_goes_on_when_the_sponsor_returns(bench: Bench) -> Non
     assert guest.guest.verify() == 0
 
 
+def test_the_next_hecad_stops_and_continues_the_vm_too(bench: Bench) -> None:
+    """After a take-over the monitor is connected anew."""
+    sponsor = bench.sponsor("1GiB")
+    compute = bench.compute(sponsor, loss_wait_seconds=3)
+    guest = bench.qemu(mib=384, workload={"mib": 240, "rate": 4000})
+    guest.guest.wait_ready()
+    compute.attach(guest.pid, "r1", "96MiB", qmp=guest.heca_qmp)
+    compute.wait_resident_below("r1", 96 * MIB)
+    compute.kill()
+    compute.start()
+    compute.wait_active("r1")
+    wait_until(lambda: "the VM's monitor is connected again" in compute.log.read_text(), 20, "monitor")
+
+    sponsor.kill()
+    wait_until(lambda: any(event["kind"] == "vm-stopped" for event in compute.events()), 40, "event vm-stopped")
+    sponsor.start()
+    guest.qmp.wait_event("RESUME", 60)
+    guest.guest.wait_ticks(3, 60)
+    compute.detach("r1")
+    assert guest.guest.verify() == 0
+    guest.guest.check()
+
+
 def test_both_hecads_crash_together(bench: Bench) -> None:
     sponsor = bench.sponsor("1GiB")
     compute = bench.compute(sponsor)
