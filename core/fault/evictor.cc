@@ -48,6 +48,8 @@ int Evictor::RecheckMs() const {
 
 bool Evictor::WantsMore() {
   if (loop_.homing || halted_) return false;
+  // A sponsor that is out of reach may come back without its memory: then a clean page that is here is the only copy.
+  if (loop_.store.Health() != StoreHealth::kGood) return false;
   if (starved_ && Clock::now() < starved_until_) return false;
   starved_ = false;
   // Armed long ahead only if the I/O guard makes it wait: what is armed longer is written more often meanwhile.

@@ -10,6 +10,9 @@
 // faults on the arm, and that fault makes the page dirty. A page whose write-back was acknowledged is dropped, never
 // kept as clean. So Here and clean means: never written, by whatever way, since it was placed.
 //
+// Why nothing more leaves while the store is out of reach. A dirty page has nowhere to go, and the copy of a clean one
+// may be lost already: a sponsor that comes back without its memory has lost what was away, not what is still here.
+//
 // Why a job waits while the store does not answer. The I/O guard's last resort is a grace time, and a direct read may
 // be in flight for as long as we let it wait: it has pinned some of its pages and faults on another one, which is away.
 // So nothing is sent while a demand stalls, and what was armed by then is marked anew when the demand is through.

@@ -39,7 +39,7 @@ FaultLoop::FaultLoop(LoopParts parts, std::unique_ptr<PageReader> urgent, std::u
       slots_(parts_.store.SlotCount()),
       placer_(parts_.uffd, parts_.map),
       loop_{parts_.config,   EngineSizes(parts_.map.page_size()), parts_.map, parts_.table, slots_, placer_,
-            *parts_.policy, parts_.guard, parts_.observer, counters_, recent_, handler_},
+            *parts_.policy, parts_.store, parts_.guard, parts_.observer, counters_, recent_, handler_},
       pager_(loop_),
       prefetcher_(PrefetchOptionsFor(parts_)),
       fetcher_(loop_, pager_, sent_, std::move(urgent), std::move(bulk)),

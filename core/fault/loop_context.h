@@ -12,6 +12,7 @@
 #include "fault/policy.h"
 #include "fault/recent_pages.h"
 #include "heca/io_guard.h"
+#include "heca/page_store.h"
 #include "region/page_table.h"
 #include "region/slot_allocator.h"
 
@@ -39,6 +40,7 @@ struct LoopContext {
   region::SlotAllocator& slots;
   Placer& placer;
   EvictionPolicy& policy;
+  const PageStore& store;
   IoGuard& guard;
   EngineObserver& observer;
   EngineCounters& counters;

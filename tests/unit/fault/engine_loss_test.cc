@@ -135,6 +135,24 @@ TEST(EngineLoss, AStoreThatRefusesWritesLosesNothing) {
   for (std::uint64_t page = 0; page < 120; ++page) ASSERT_EQ(harness.guest().Word(page), page + 1);
 }
 
+TEST(EngineLoss, NothingMoreLeavesWhileTheStoreIsOutOfReach) {
+  EngineHarness harness({.pages = kPages, .limit = 128, .prefetch = false});
+  ASSERT_TRUE(harness.Start().ok());
+  for (std::uint64_t page = 0; page < kPages; ++page) harness.guest().Word(page) = page + 1;
+  ASSERT_TRUE(harness.WaitState(2, PageState::kAway));
+  for (std::uint64_t page = 0; page < 110; ++page) ASSERT_EQ(harness.guest().Word(page), page + 1);
+  harness.arena().switches().disconnected = true;
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // what was acknowledged already may still go
+  ASSERT_GT(harness.engine().Stats().pages.clean, 32U) << "no clean pages, nothing is shown";
+  const std::uint64_t evicted = harness.engine().Stats().evictions;
+  harness.engine().SetLimit(PageCount(64));
+  std::this_thread::sleep_for(std::chrono::milliseconds(250));  // the time in which they would be dropped
+  EXPECT_EQ(harness.engine().Stats().evictions, evicted)
+      << "clean pages were dropped, and their only other copy is out of reach";
+  harness.arena().switches().disconnected = false;
+  EXPECT_TRUE(WaitUntil([&] { return harness.engine().table().Resident() <= 64; })) << "held for ever";
+}
+
 TEST(EngineLoss, PagesArmedBeforeAStallAreMarkedAnewAfterIt) {
   // A direct read that has pinned page 200 and waits for page 2, which is away, is in flight for as long as the store
   // is: the guard's grace time, which the test plays by Advance, says nothing of it.
