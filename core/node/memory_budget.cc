@@ -41,6 +41,19 @@ Result<Bytes> HostFreeMemory::Available(Bytes page_size, int ram_fd) const {
   return Bytes(available);
 }
 
+Status FitsGroup(const os::MemoryGroup& group, const RegionId& region, Bytes limit, Bytes resident) {
+  // What is here may be charged to another group (who wrote a page first pays); it comes back at this one's expense.
+  const std::uint64_t charged = std::min(resident.value(), group.shared.value());
+  const std::uint64_t more = limit.value() - std::min(limit.value(), charged);
+  if (more <= group.Room().value()) return Status();
+  return Status(ErrorCode::kResourceExhausted,
+                "region '" + region + "' needs " + FormatSize(Bytes(more)) + " more of local memory, but its memory "
+                    "cgroup has room for " + FormatSize(group.Room()) + " (" + FormatSize(group.used) + " of " +
+                    FormatSize(group.limit) + " are used), and the kernel would kill the process when it is full; "
+                    "raise the limit of " + group.path + " (libvirt: <memtune>), or keep less of the region here",
+                ErrorScope::kRegion);
+}
+
 Status MemoryBudget::Book(const RegionId& region, Bytes page_size, int ram_fd, Bytes limit,
                           std::function<Bytes()> resident) {
   HECA_ASSIGN_OR_RETURN(const Bytes available, memory_.Available(page_size, ram_fd));

@@ -11,6 +11,7 @@
 
 #include "heca/status.h"
 #include "heca/types.h"
+#include "os/memory_group.h"
 
 namespace heca::node {
 
@@ -27,6 +28,10 @@ class HostFreeMemory final : public FreeMemory {
  public:
   [[nodiscard]] Result<Bytes> Available(Bytes page_size, int ram_fd) const override;
 };
+
+/// kResourceExhausted, with the numbers, if `group` (the target's, see os/memory_group.h) cannot hold `limit` bytes of
+/// the region and slack, of which `resident` are here: the kernel would kill the target when a page comes back.
+[[nodiscard]] Status FitsGroup(const os::MemoryGroup& group, const RegionId& region, Bytes limit, Bytes resident);
 
 /// Thread-safe.
 class MemoryBudget {

@@ -71,6 +71,12 @@ Bytes Session::Resident() const {
 }
 
 Status Session::Book(Bytes limit) {
+  if (page_size_ == kBasePage) {  // huge pages are charged elsewhere
+    const Bytes most(std::min(limit.value() + MemoryBudget::kSlackBytes, Size().value()));
+    if (const auto group = os::TightestMemoryGroup(record_.pid)) {
+      HECA_RETURN_IF_ERROR(FitsGroup(*group, name_, most, Resident()));
+    }
+  }
   return context_.budget.Book(name_, page_size_, ram_fd_.get(), std::min(limit, Size()), [this] { return Resident(); });
 }
 

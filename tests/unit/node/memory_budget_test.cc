@@ -51,6 +51,18 @@ TEST(MemoryBudget, ARefusedChangeLeavesTheFormerBooking) {
   EXPECT_EQ(budget.Booked().value(), 0u);
 }
 
+TEST(MemoryBudget, ACgroupThatIsTooSmallIsNamedWithItsNumbers) {
+  const os::MemoryGroup group{"/sys/fs/cgroup/vm", Bytes(100 * kMiB), Bytes(70 * kMiB), Bytes(50 * kMiB)};
+  EXPECT_TRUE(FitsGroup(group, "a", Bytes(80 * kMiB), Bytes(50 * kMiB)).ok());
+  const Status refused = FitsGroup(group, "a", Bytes(81 * kMiB), Bytes(50 * kMiB));
+  EXPECT_EQ(refused.code(), ErrorCode::kResourceExhausted);
+  for (const char* part : {"31MiB more", "room for 30MiB", "70MiB of 100MiB", "/sys/fs/cgroup/vm"}) {
+    EXPECT_NE(refused.message().find(part), std::string_view::npos) << refused.message();
+  }
+  // 60 MiB are here, and 10 of them were charged to somebody else: they come back into this group.
+  EXPECT_FALSE(FitsGroup(group, "a", Bytes(81 * kMiB), Bytes(60 * kMiB)).ok());
+}
+
 TEST(MemoryBudget, TheHostTellsWhatItHas) {
   const auto free = HostFreeMemory().Available(kHugePage, -1);
   ASSERT_TRUE(free.ok());
