@@ -53,6 +53,9 @@ std::string Backends(const GuestFacts& f, Match&& match, std::string_view what) 
   return ids.empty() ? std::string() : fmt::format("RAM {} {}", ids, what);
 }
 
+std::string Ourselves(const GuestFacts& f) {
+  return f.status.name == "hecad" ? "its shared memory is what it lends and its journals" : std::string();
+}
 std::string VhostUser(const GuestFacts& f) {
   // vhost-user-fs has a row of its own.
   const std::string device = FirstText(f.device_types, [](const std::string& type) {
@@ -130,6 +133,7 @@ constexpr std::string_view kFileRam =
 
 const std::vector<RefusalRow>& RefusalTable() {
   static const std::vector<RefusalRow> kTable = {
+      {"a hecad", Severity::kRefuse, "name the process whose memory is to be governed", Ourselves},
       {"virtiofs", Severity::kRefuse, "remove the <filesystem> with virtiofs; use NFS or virtio-9p", Virtiofs},
       {"vhost-user", Severity::kRefuse, "use a tap or kernel vhost-net interface and virtio-blk disks", VhostUser},
       {"vhost-scsi", Severity::kRefuse, "use virtio-scsi or virtio-blk", VhostScsi},

@@ -77,6 +77,7 @@ struct Case {
 
 const std::vector<Case>& Cases() {
   static const std::vector<Case> kCases = {
+      {"a hecad", [](GuestFacts& f) { f.status.name = "hecad"; }},
       {"virtiofs", [](GuestFacts& f) { f.device_types = {"vhost-user-fs-pci"}; }},
       {"vhost-user", [](GuestFacts& f) { f.device_types = {"vhost-user-blk-pci"}; }},
       {"vhost-user", [](GuestFacts& f) { f.netdev_types = {"nic", "vhost-user"}; }},
