@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/fail_points.h"
 
@@ -78,7 +79,12 @@ Outcome Pager::PlaceZero(PageIndex page, bool write) {
       loop_.Answered(AnswerSource::kZero);
       return Outcome::kAnswered;
     }
-    if (placement.answer == KernelAnswer::kPresent) return Outcome::kAnswered;  // it comes again, as MINOR
+    if (placement.answer == KernelAnswer::kPresent) {
+      const KernelAnswer why = WhyPresent(page);
+      if (why == KernelAnswer::kNoMemory) return Failed(page, {why, 0, ENOMEM});
+      if (why == KernelAnswer::kDone) Adopt(page);
+      return Outcome::kAnswered;  // else it comes again, as MINOR
+    }
     if (placement.answer != KernelAnswer::kAgain) return Failed(page, placement);
     if (!patience.Again()) break;
   }
@@ -209,6 +215,9 @@ Outcome Pager::ReplaceDiscarded(PageIndex page, bool write) {
     if (placement.answer != KernelAnswer::kDone && placement.answer != KernelAnswer::kPresent) {
       return Failed(page, placement);
     }
+    if (placement.answer == KernelAnswer::kPresent && WhyPresent(page) == KernelAnswer::kNoMemory) {
+      return Failed(page, {KernelAnswer::kNoMemory, 0, ENOMEM});
+    }
     PageEntry entry = loop_.table.Get(page);
     entry.state = PageState::kHere;
     entry.armed = region::kArmedForNobody;
@@ -222,6 +231,14 @@ Outcome Pager::ReplaceDiscarded(PageIndex page, bool write) {
     loop_.recent.Touch(page, loop_.fault_time);
     return Outcome::kAnswered;
   }
+}
+
+KernelAnswer Pager::WhyPresent(PageIndex page) {
+  if (loop_.map.BlockOf(page).file.knows_holes()) return KernelAnswer::kPresent;
+  const KernelAnswer mapped = loop_.placer.Continue(page, Arm::kNo).answer;
+  if (mapped == KernelAnswer::kAbsent) return KernelAnswer::kNoMemory;
+  if (mapped != KernelAnswer::kDone) loop_.placer.Wake({page, 1});
+  return mapped;
 }
 
 void Pager::RemoveStray(PageIndex page) {
@@ -280,8 +297,7 @@ std::size_t Pager::PlaceFetched(std::span<const Expected> pages, const std::byte
     }
     const region::PageRun run = loop_.map.Clip({pages[i].page, end - i});
     (void)FailPointHit(FailPoint::kCrashBeforeCopy);
-    const Placement placement =
-        loop_.placer.Copy(run, bytes + i * page_size, clean ? Arm::kYes : Arm::kNo);
+    Placement placement = loop_.placer.Copy(run, bytes + i * page_size, clean ? Arm::kYes : Arm::kNo);
     if (placement.pages > 0) (void)FailPointHit(FailPoint::kCrashAfterCopy);
     const Clock::time_point now = Clock::now();
     for (std::uint64_t done = 0; done < placement.pages; ++done, ++i, ++placed) {
@@ -305,6 +321,10 @@ std::size_t Pager::PlaceFetched(std::span<const Expected> pages, const std::byte
       stray_repaired = pages[i].page;
       RemoveStray(pages[i].page);
       continue;
+    }
+    if (placement.answer == KernelAnswer::kPresent && !loop_.map.BlockOf(pages[i].page).file.knows_holes()) {
+      // Punched and still "present": so says hugetlbfs of a hole when its pool is empty.
+      placement = {KernelAnswer::kNoMemory, 0, ENOMEM};
     }
     if (placement.answer != KernelAnswer::kAgain && placement.answer != KernelAnswer::kPresent) {
       (void)Failed(pages[i].page, placement);

@@ -68,6 +68,9 @@ class Pager {
   [[nodiscard]] Outcome Unprotect(PageIndex page);
   [[nodiscard]] Outcome Failed(PageIndex page, const Placement& placement);
   [[nodiscard]] bool SlotsAreShort() const;
+  /// After COPY said EEXIST of a page that may be in the file as it is: kNoMemory if it is hugetlbfs with an empty pool,
+  /// else the page is mapped (kDone), or its waiter was woken.
+  [[nodiscard]] KernelAnswer WhyPresent(PageIndex page);
   LoopContext& loop_;
   std::array<Clock::time_point, 16> last_alarm_{};
 };

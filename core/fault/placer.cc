@@ -53,7 +53,7 @@ Placer::Placer(os::Uffd& uffd, const region::RegionMap& map) : uffd_(uffd), map_
 Placer::~Placer() { ::munmap(const_cast<std::byte*>(zeros_), map_.page_size().value()); }
 
 template <class Ioctl>
-Placement Placer::Insist(PageRun run, Ioctl ioctl) {
+Placement Placer::Insist(PageRun run, Ioctl ioctl, bool wake_present) {
   Placement placement;
   while (true) {
     const PageRun rest{run.first + placement.pages, run.pages - placement.pages};
@@ -68,7 +68,7 @@ Placement Placer::Insist(PageRun run, Ioctl ioctl) {
     if (progress > 0 && placement.pages < run.pages) continue;  // the obstacle tells its name when asked alone
     placement.answer = Meaning(answer.error);
     placement.error = answer.error;
-    if (placement.answer == KernelAnswer::kPresent) Wake({run.first + placement.pages, 1});
+    if (placement.answer == KernelAnswer::kPresent && wake_present) Wake({run.first + placement.pages, 1});
     return placement;
   }
 }
@@ -76,7 +76,7 @@ Placement Placer::Insist(PageRun run, Ioctl ioctl) {
 Placement Placer::Copy(PageRun run, const std::byte* bytes, Arm arm) {
   return Insist(run, [&](os::TargetAddress to, Bytes length, std::uint64_t done) {
     return uffd_.Copy(to, bytes + map_.BytesOf(done).value(), length, arm);
-  });
+  }, map_.BlockOf(run.first).file.knows_holes());
 }
 
 Placement Placer::Zero(PageIndex page, Arm arm) {

@@ -4,7 +4,9 @@
 //   answer          from                      meaning, and what the caller does
 //   kDone                                     all pages done, their waiters woken
 //   kPresent        EEXIST                    the page is there. Its waiter has been woken here all the same: EEXIST
-//                                             does not say that anybody did (a lost wake in some million otherwise)
+//                                             does not say that anybody did (a lost wake in some million otherwise).
+//                                             COPY on hugetlbfs says it of a hole too, when its pool is empty: there
+//                                             nobody is woken, and the caller finds out (Pager::WhyPresent)
 //   kAgain          EAGAIN, nothing done      unread events: read them, look the page up again, repeat
 //   kAbsent         EFAULT of CONTINUE        not in the file: look the page up again
 //   kNoMemory       ENOMEM, ENOSPC            tmpfs, memcg or huge page pool is full
@@ -60,7 +62,7 @@ class Placer {
 
  private:
   template <class Ioctl>
-  Placement Insist(region::PageRun run, Ioctl ioctl);
+  Placement Insist(region::PageRun run, Ioctl ioctl, bool wake_present = true);
   os::Uffd& uffd_;
   const region::RegionMap& map_;
   const std::byte* zeros_;  // one page
