@@ -25,14 +25,24 @@ def long_form() -> bool:
     return LONG
 
 
-@pytest.fixture
-def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+def open_bench(name: str) -> Iterator[Bench]:
     if os.geteuid() != 0:
         pytest.skip("needs root")
     if not Path("/dev/userfaultfd").exists():
         pytest.skip("needs /dev/userfaultfd (Linux 6.1 or newer)")
-    bench = Bench(re.sub(r"[^\w-]+", "-", request.node.name).strip("-"))
+    bench = Bench(re.sub(r"[^\w-]+", "-", name).strip("-"))
     try:
         yield bench
     finally:
         bench.close()
+
+
+@pytest.fixture
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    yield from open_bench(request.node.name)
+
+
+@pytest.fixture(scope="module")
+def module_bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """For equipment that the tests of a file share."""
+    yield from open_bench(Path(request.node.name).stem)

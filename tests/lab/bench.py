@@ -10,9 +10,12 @@ from typing import Any, Protocol, TypeVar
 from lab.hecad import Hecad
 from lab.hugepages import HugePages
 from lab.links import CuttableLink
+from lab.memory_group import MemoryGroup
+from lab.page_probe import PageProbe
 from lab.paths import LAB
 from lab.qemu import Qemu, make_disk
 from lab.slow_disk import SlowDisk
+from lab.small_tmpfs import SmallTmpfs
 from lab.workload import NativeWorkload
 
 
@@ -48,11 +51,21 @@ class Bench:
         file = directory / f"heca-lab-{self.logs.name[:60]}-{name}"
         return self.keep(NativeWorkload(file, mib, self.logs / f"{name}.log", **options))
 
+    def probe(self, pages: int) -> PageProbe:
+        return self.keep(PageProbe(Path(f"/dev/shm/heca-lab-{self.logs.name[:60]}-probe"), pages,
+                                   self.logs / "probe.log"))
+
     def link(self) -> CuttableLink:
         return self.keep(CuttableLink())
 
     def huge_pages(self, mib: int) -> HugePages:
         return self.keep(HugePages(mib))
+
+    def tmpfs(self, mib: int) -> SmallTmpfs:
+        return self.keep(SmallTmpfs(mib))
+
+    def memory_group(self) -> MemoryGroup:
+        return self.keep(MemoryGroup(f"heca-lab-{self.logs.name[:60]}"))
 
     def slow_disk(self, path: Path, pid: int, bytes_per_second: int) -> SlowDisk:
         return self.keep(SlowDisk(path, pid, bytes_per_second))

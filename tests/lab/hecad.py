@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,8 @@ class Hecad:
 
     def __init__(self, name: str, logs: Path, donate: str = "0", peers: Sequence[Hecad] = (),
                  link: CuttableLink | None = None, fail: str = "", program: Path | None = None,
-                 **options: str | int | bool) -> None:
-        self.name, self.logs, self.link = name, logs, link
+                 user: str | None = None, metrics: bool = False, **options: str | int | bool) -> None:
+        self.name, self.logs, self.link, self.user = name, logs, link, user
         self.program = program or binary("hecad")
         self.home = Path(tempfile.mkdtemp(prefix=f"heca-{name}-", dir="/tmp"))
         self.memory = Path(tempfile.mkdtemp(prefix=f"heca-{name}-", dir="/dev/shm"))
@@ -71,7 +72,8 @@ class Hecad:
             "name": name, "run-dir": str(self.memory / "run"), "socket": str(self.socket),
             "control-listen": f"{self.address}:{self.control_port}",
             "data-listen": f"{self.address}:{self.data_port}",
-            "metrics-listen": f"{self.address}:{self.metrics_port}",
+            # Its HTTP server takes two seconds to stop.
+            "metrics-listen": f"{self.address}:{self.metrics_port}" if metrics else "off",
             "slab-dir": str(self.memory / "slabs"), "donate": donate, "log-level": "debug",
             **{key.replace("_", "-"): value for key, value in options.items()}}
         self.config = self.home / "hecad.toml"
@@ -88,12 +90,15 @@ class Hecad:
             raise LabError(f"{self.program} is not built")
         for place in ("run", "slabs"):
             (self.memory / place).mkdir(exist_ok=True)
+        if self.user is not None:
+            for owned in (self.home, self.memory, self.memory / "run", self.memory / "slabs"):
+                shutil.chown(owned, self.user)
         command = [str(self.program), "--config", str(self.config)]
         environment = {**os.environ, "HECA_FAIL": self.fail} if self.fail else dict(os.environ)
         self.restarts += 1
         with self.log.open("ab") as out:
-            self.process = spawn(self.link.inside(command) if self.link else command, stdin=subprocess.DEVNULL,
-                                 stdout=out, stderr=out, env=environment)
+            self.process = spawn(self.link.inside(command) if self.link else command, self.user,
+                                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment)
         if wait:
             self.wait_ready()
         return self
@@ -148,9 +153,18 @@ class Hecad:
         return code
 
     def resident_kib(self) -> int:
-        """What this hecad's process holds, for tests against growth."""
+        """Private memory of this hecad's process, for tests against growth: not the pages that it lends."""
         status = Path(f"/proc/{self.pid}/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:"))
+
+    def metric(self, name: str, **labels: str) -> float:
+        """One value of its Prometheus endpoint (`metrics=True`); 0 if there is no such line."""
+        with urllib.request.urlopen(f"http://{self.address}:{self.metrics_port}/metrics", timeout=10) as page:
+            for line in page.read().decode().splitlines():
+                head, _, value = line.rpartition(" ")
+                if head.split("{")[0] == name and all(f'{key}="{text}"' in head for key, text in labels.items()):
+                    return float(value)
+        return 0.0
 
     # The verbs that tests use; the only place that knows hecactl's words and keys.
 
@@ -159,6 +173,17 @@ class Hecad:
         where = ["--qmp", str(qmp)] if qmp else []
         return self.ctl("attach", "--pid", str(pid), *where, "--local", local, "--name", name, *extra,
                         seconds=seconds)
+
+    def attach_when_known(self, pid: int, name: str, local: str, seconds: float = 20) -> None:
+        """Where a sponsor has got memory back just now: the news of it goes round once a second."""
+        def attached() -> bool:
+            try:
+                self.attach(pid, name, local)
+                return True
+            except CommandFailed:
+                return False
+
+        wait_until(attached, seconds, f"hecad {self.name} attaches {name}", poll=0.2)
 
     def limit(self, name: str, size: str, seconds: float = 120) -> Any:
         return self.ctl("limit", name, size, seconds=seconds)
@@ -188,6 +213,17 @@ class Hecad:
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in run_hecactl(self.socket, "events").splitlines()]
+
+    def wait_event(self, kind: str, seconds: float = 30) -> dict[str, Any]:
+        def look() -> dict[str, Any] | None:
+            return next((event for event in self.events() if event["kind"] == kind), None)
+
+        return wait_until(look, seconds, f"event {kind} of hecad {self.name}", poll=0.1)
+
+    def leases(self) -> list[dict[str, Any]]:
+        """What this hecad has lent."""
+        leases: list[dict[str, Any]] = self.ctl("leases")["leases"]
+        return leases
 
     def close(self) -> None:
         if self.process is not None:

@@ -15,7 +15,7 @@ GUEST_SOURCES = ROOT / "tests" / "lab" / "guest"
 
 def binary(name: str) -> Path:
     """A program of the build under test, wherever CMake put it; it need not exist."""
-    for place in (BUILD / name, BUILD / "tests" / "bench" / name):
+    for place in (BUILD / name, BUILD / "tests" / "bench" / name, BUILD / "tests" / "integration" / name):
         if place.exists():
             return place
     return BUILD / name

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -104,15 +104,18 @@ class Workload:
 
 
 class NativeWorkload(Workload):
-    """memverify as a plain process whose memory is a shared mapping of `file`; slices: all threads share each page."""
+    """memverify as a plain process whose memory is a shared mapping of `file`; slices: all threads share each page.
+
+    `prefix`: a command that runs the rest of its line by exec, in a cgroup say.
+    """
 
     def __init__(self, file: Path, mib: int, log: Path, threads: int = 8, slices: bool = True, rate: int = 0,
-                 user: str | None = None) -> None:
+                 user: str | None = None, prefix: Sequence[str] = ()) -> None:
         program = guest_image.native_program("memverify", guest_image.WORKLOAD_SOURCES)
         self.file = file
         self._out = log.open("wb")
         self.child: subprocess.Popen[bytes] = spawn(
-            [str(program), f"mib={mib}", f"threads={threads}", f"slices={int(slices)}", f"rate={rate}",
+            [*prefix, str(program), f"mib={mib}", f"threads={threads}", f"slices={int(slices)}", f"rate={rate}",
              f"file={file}"], user, stdin=subprocess.PIPE, stdout=self._out, stderr=subprocess.STDOUT)
         super().__init__(f"memverify[{self.child.pid}]", log, self.child, self._type)
 

@@ -13,9 +13,10 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from kernel_swap import MemoryGroup, SwapFile
+from kernel_swap import SwapFile
 from lab.bench import Bench
-from machine import cpu_seconds, metric, rows_as_table
+from lab.memory_group import MemoryGroup
+from machine import cpu_seconds, rows_as_table
 from program import Program
 
 SUMMARY = "quicksort, pointer chase and zipf reads at 3:4 .. 1:5, against kernel swap and the talk"
@@ -38,16 +39,15 @@ def under_heca(workload: str, mib: int, share: float) -> dict[str, Any]:
     bench = Bench("bench-aggregate")
     try:
         sponsor = bench.sponsor(donate="1GiB", log_level="info")
-        compute = bench.compute(sponsor, log_level="info")
+        compute = bench.compute(sponsor, metrics=True, log_level="info")
         program = bench.keep(Program("bench_workload", FILE, str(mib), workload))
         compute.attach(program.pid, "work", f"{int(mib * share)}MiB", extra=["--map", str(FILE)])
         before = cpu_seconds(compute.pid), cpu_seconds(sponsor.pid)
         seconds = program.timed()
-        port = compute.metrics_port
         return {"seconds": seconds, "hecad_cpu": cpu_seconds(compute.pid) - before[0],
                 "sponsor_cpu": cpu_seconds(sponsor.pid) - before[1],
-                "prefetched": metric(port, "heca_prefetch_issued_total", region="work"),
-                "faults": metric(port, "heca_fault_latency_seconds_count", region="work", source="sponsor")}
+                "prefetched": compute.metric("heca_prefetch_issued_total", region="work"),
+                "faults": compute.metric("heca_fault_latency_seconds_count", region="work", source="sponsor")}
     finally:
         bench.close()
 

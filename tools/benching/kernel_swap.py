@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Kernel swap under a memory limit, to compare with: a cgroup (v1 or v2), a swap file, zswap on or off."""
+"""Kernel swap to compare with: a swap file, zswap on or off. The memory limit is a cgroup's (lab/memory_group.py)."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -31,31 +30,3 @@ class SwapFile:
         ZSWAP.write_text(self.former)
         subprocess.run(["swapoff", str(self.path)], check=True)
         self.path.unlink()
-
-
-class MemoryGroup:
-    """A memory cgroup of this machine's version."""
-
-    def __init__(self, name: str) -> None:
-        old = Path("/sys/fs/cgroup/memory")
-        self.version1 = old.is_dir()
-        self.path = (old if self.version1 else Path("/sys/fs/cgroup")) / name
-        self.path.mkdir(exist_ok=True)
-
-    def command_prefix(self) -> list[str]:
-        """Runs a command inside: all that it allocates is charged to the group."""
-        return ["sh", "-c", f'echo $$ > {self.path}/cgroup.procs && exec "$@"', "sh"]
-
-    def set_limit(self, size: int) -> None:
-        """Reclaims down to it; several tries, since reclaim gives up when it makes little progress."""
-        file = self.path / ("memory.limit_in_bytes" if self.version1 else "memory.max")
-        for _ in range(200):
-            try:
-                file.write_text(str(size))
-                return
-            except OSError as error:
-                last = error
-        raise LabError(f"{file}: {last}")
-
-    def close(self) -> None:
-        os.rmdir(self.path)

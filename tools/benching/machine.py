@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import platform
-import urllib.request
 from pathlib import Path
 
 
@@ -16,16 +15,6 @@ def describe() -> str:
 def cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def metric(port: int, name: str, **labels: str) -> float:
-    """One value of a hecad's Prometheus endpoint; 0 if it has no such line."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
-        for line in page.read().decode().splitlines():
-            head, _, value = line.rpartition(" ")
-            if head.split("{")[0] == name and all(f'{key}="{text}"' in head for key, text in labels.items()):
-                return float(value)
-    return 0.0
 
 
 def percentile(values: list[float], share: float) -> float:
