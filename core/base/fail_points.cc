@@ -66,6 +66,7 @@ std::string_view ToString(FailPoint point) {
     case FailPoint::kCrashBeforeCopy: return "crash-before-copy";
     case FailPoint::kCrashAfterCopy: return "crash-after-copy";
     case FailPoint::kCrashAfterFaultRead: return "crash-after-fault-read";
+    case FailPoint::kCrashAtOpenData: return "crash-at-open-data";
     case FailPoint::kCount: break;
   }
   return "unknown";

@@ -23,6 +23,7 @@ enum class FailPoint : std::uint8_t {
   kCrashBeforeCopy,       ///< Coming is journaled, the page is not placed
   kCrashAfterCopy,        ///< the page is placed, Here is not journaled
   kCrashAfterFaultRead,   ///< a fault was read from the userfaultfd and not answered
+  kCrashAtOpenData,       ///< sponsor: a lease was granted, and its owner asks for a data connection
   kCount,
 };
 

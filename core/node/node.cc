@@ -92,6 +92,21 @@ class Node::Impl {
     return Status();
   }
 
+  /// A failed attach whose lease could not be given back has left a record of it: housekeeping sees to it.
+  void AdoptLeftLeases() {
+    const auto names = journal.List();
+    if (!names.ok()) return;
+    const std::lock_guard lock(mutex);
+    for (const auto& name : *names) {
+      if (sessions.contains(name) || attaching.contains(name)) continue;
+      auto record = journal.Read(name);
+      if (!record.ok() || record->phase != RecordPhase::kEnding) continue;
+      if (auto session = Session::Resume(Context(), std::move(*record)); session.ok()) {
+        sessions[name] = std::move(*session);
+      }
+    }
+  }
+
   void OnPeer(cluster::Change change, const cluster::Member& member) {
     const std::string peer = "peer '" + member.config.name + "'";
     switch (change) {
@@ -232,6 +247,7 @@ Result<control::RegionInfo> Node::Attach(const control::AttachSpec& spec, contro
   }
   if (!session) {
     impl_->events.Add(Severity::kWarning, EventKind::kAttachFailed, target.region, made.status().ToString());
+    impl_->AdoptLeftLeases();
     return made.status();
   }
   const control::RegionInfo info = session->Info();

@@ -212,7 +212,14 @@ void Session::RollBack() {
                                    Deadline::After(std::chrono::seconds(2)));
   }
   if (const Status freed = FreeLease(); !freed.ok()) {
-    Log().warn("{}: the lease is left to its sponsor, which frees it by itself: {}", name_, freed.ToString());
+    // The sponsor never frees a lease that was opened. Under a name of its own: this one is free for a second try.
+    RegionRecord left = record_;
+    left.name += "#" + std::to_string(record_.lease.lease.key.id.value());
+    left.phase = RecordPhase::kEnding;
+    left.target_fd = -1;
+    const Status written = context_.journal.Write(left);
+    Log().warn("{}: the lease is given back later, as region {}: {}{}", name_, left.name, freed.ToString(),
+               written.ok() ? "" : "; " + written.ToString());
   }
   if (const Status erased = context_.journal.Erase(name_); !erased.ok()) Log().warn("{}", erased.ToString());
 }

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/fail_points.h"
 #include "base/log.h"
 #include "base/size.h"
 #include "store/random.h"
@@ -305,6 +306,7 @@ Result<control::DataGrant> Sponsor::OpenData(const control::LeaseKey& key, Role 
                   fmt::format("{} tokens for role {} were asked for; 1 to {}, urgent or bulk", count,
                               static_cast<int>(role), control::kMaxTokens));
   }
+  (void)FailPointHit(FailPoint::kCrashAtOpenData);
   Sweep();
   HECA_ASSIGN_OR_RETURN(auto entry, Lock(key));
   if (entry->quarantined) {
