@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Whatever comes in at both ports: refused or cut off, no growth of memory, others unharmed."""
+"""Whatever comes in at both ports and the socket: refused or cut off, no growth of memory, others unharmed."""
 
 from __future__ import annotations
 
 import random
-import socket
-from collections.abc import Callable
 
 import pytest
 from lab.bench import Bench
 from lab.deadline import wait_until
-from lab.hardship import MIB
-from lab.hecad import Hecad
+from lab.hostile import DOORS, Pair, connect, fill_without_reading, throw
 
 MAX_GROWTH_KIB = 48 * 1024  # glibc's arenas for the threads that served the rubbish
+MAX_FLOODED_KIB = 256 * 1024
 RNG = random.Random(20)
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+HTTP2_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+HTTP2_PING = bytes([0, 0, 8, 6, 0, 0, 0, 0, 0]) + b"12345678"
 
 
 def random_bytes() -> bytes:
@@ -23,7 +24,7 @@ def random_bytes() -> bytes:
 
 def http2_preface() -> bytes:
     """Right for gRPC, rubbish afterwards."""
-    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + random_bytes()
+    return HTTP2_PREFACE + random_bytes()
 
 
 def huge_length() -> bytes:
@@ -34,60 +35,62 @@ def nothing() -> bytes:
     return b""
 
 
-def throw(address: str, port: int, payload: bytes) -> None:
-    """Sends, half-closes, and reads until the other end has had enough."""
-    with socket.create_connection((address, port), timeout=5) as peer:
-        try:
-            peer.sendall(payload)
-            peer.shutdown(socket.SHUT_WR)
-            while peer.recv(65536):
-                pass
-        except (ConnectionError, TimeoutError, OSError):
-            pass
+@pytest.fixture(scope="module")
+def pair(module_bench: Bench) -> Pair:
+    return Pair(module_bench)
 
 
-def governed_pair(bench: Bench) -> tuple[Hecad, Hecad, Callable[[], None]]:
-    sponsor = bench.sponsor("256MiB")
-    compute = bench.compute(sponsor)
-    process = bench.native(mib=96, threads=4, rate=1000)
-    process.wait_ready()
-    compute.attach(process.pid, "p1", "32MiB")
-    compute.wait_resident_below("p1", 32 * MIB)
-
-    def unharmed() -> None:
-        process.wait_ticks(2, 30)
-        process.check()
-
-    return sponsor, compute, unharmed
-
-
-@pytest.mark.parametrize("port", ["control", "data"])
-def test_rubbish_is_cut_off(bench: Bench, port: str, long_form: bool) -> None:
-    sponsor, _, unharmed = governed_pair(bench)
-    number = sponsor.control_port if port == "control" else sponsor.data_port
+@pytest.mark.parametrize("door", DOORS)
+def test_rubbish_is_cut_off(pair: Pair, door: str, long_form: bool) -> None:
+    address, resident_kib = pair.door(door)
     for make in (random_bytes, http2_preface, huge_length, nothing):
         for _ in range(20):
-            throw(sponsor.address, number, make())
-        before = sponsor.resident_kib()
+            throw(address, make())
+        before = resident_kib()
         for _ in range(3000 if long_form else 100):
-            throw(sponsor.address, number, make())
-        unharmed()
-        assert sponsor.alive()
-        assert sponsor.resident_kib() - before < MAX_GROWTH_KIB, make.__name__
+            throw(address, make())
+        pair.unharmed()
+        assert resident_kib() - before < MAX_GROWTH_KIB, make.__name__
 
 
-@pytest.mark.parametrize("port", ["control", "data"])
-def test_peers_that_say_nothing_and_do_not_read(bench: Bench, port: str) -> None:
-    sponsor, compute, unharmed = governed_pair(bench)
-    number = sponsor.control_port if port == "control" else sponsor.data_port
-    before = sponsor.resident_kib()
-    silent = [socket.create_connection((sponsor.address, number), timeout=5) for _ in range(50)]
-    unharmed()
-    assert sponsor.resident_kib() - before < MAX_GROWTH_KIB
-    if port == "data":  # no hello: the data plane does not wait for ever
+@pytest.mark.parametrize("door", DOORS)
+def test_peers_that_say_nothing_and_do_not_read(pair: Pair, door: str) -> None:
+    address, resident_kib = pair.door(door)
+    before = resident_kib()
+    silent = [connect(address) for _ in range(50)]
+    pair.unharmed()
+    assert resident_kib() - before < MAX_GROWTH_KIB
+    if door == "data":  # no hello: the data plane does not wait for ever
         silent[0].settimeout(30)
         wait_until(lambda: silent[0].recv(64) == b"", 40, "a silent data connection cut off")
+    pair.compute.limit("p1", "48MiB")
+    pair.compute.limit("p1", "32MiB")
     for peer in silent:
         peer.close()
-    compute.detach("p1")
-    unharmed()
+    pair.unharmed()
+
+
+@pytest.mark.parametrize("door", ["control", "socket"])
+def test_peers_that_ask_and_do_not_read_the_answers(pair: Pair, door: str, long_form: bool) -> None:
+    """HTTP/2 whose every frame has to be acknowledged, by peers that never take an acknowledgement. What the first of
+    them cost gRPC (docs/limits.md) it keeps; more of them, and more bytes, cost no more."""
+    address, resident_kib = pair.door(door)
+
+    def flood(count: int) -> int:
+        peers = [connect(address) for _ in range(count)]
+        sent = 0
+        for peer in peers:
+            peer.sendall(HTTP2_PREFACE + HTTP2_SETTINGS)
+            sent += fill_without_reading(peer, HTTP2_PING * 1000, 16 << 20)
+        pair.unharmed()
+        for peer in peers:
+            peer.close()
+        return sent
+
+    before = resident_kib()
+    flood(8)
+    full = resident_kib()
+    assert full - before < MAX_FLOODED_KIB
+    sent = sum(flood(32) for _ in range(20 if long_form else 2))
+    assert sent > 1 << 20
+    assert resident_kib() - full < MAX_GROWTH_KIB, f"after {sent >> 20} MiB of questions"
