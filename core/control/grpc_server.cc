@@ -11,7 +11,10 @@ namespace {
 constexpr int kHandshakeMs = 5'000;       // of a connection, until it has shown that it speaks HTTP/2
 constexpr int kKeepaliveMs = 10'000;      // a peer that is stopped or cut off is dropped after twice that
 constexpr int kMaxStreams = 128;          // calls in flight per connection
-constexpr int kMinPeerPingMs = 1'000;     // clients ping every 5 s (grpc_channel.cc)
+// No ping is one too many. The other way, GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, makes gRPC 1.51 allocate
+// some kilobytes for each further ping that it has read already: a flood of 256 KiB costs 50 MiB and more, for good. A
+// peer that does not take its answers is dropped by the keepalive.
+constexpr int kMaxPingStrikes = 0;
 constexpr Millis kPatienceOfDestructor{2'000};
 
 }  // namespace
@@ -36,7 +39,7 @@ Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerSetup& set
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPeerPingMs);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, kMaxPingStrikes);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   // A unix socket has no port: gRPC reports 1 for it, and 0 for any address that it could not bind.
   if (server == nullptr || port == 0) {
