@@ -213,8 +213,12 @@ void Session::RollBack() {
   }
   if (const Status freed = FreeLease(); !freed.ok()) {
     // The sponsor never frees a lease that was opened. Under a name of its own: this one is free for a second try.
-    RegionRecord left = record_;
-    left.name += "#" + std::to_string(record_.lease.lease.key.id.value());
+    RegionRecord left;
+    {
+      const std::lock_guard lock(record_mutex_);
+      left = record_;
+    }
+    left.name += "#" + std::to_string(left.lease.lease.key.id.value());
     left.phase = RecordPhase::kEnding;
     left.target_fd = -1;
     const Status written = context_.journal.Write(left);
@@ -233,6 +237,7 @@ store::RemoteOptions Session::StoreOptions() const {
 }
 
 std::string Session::TableStoreName() const {
+  const std::lock_guard lock(record_mutex_);  // the connector may have heard from the sponsor already
   return "lease " + std::to_string(record_.lease.lease.key.id.value()) + " at " + record_.lease.address;
 }
 
