@@ -99,7 +99,7 @@ RegionStats FromMessage(const v1::RegionStats& from) {
   to.resident = Bytes(from.resident_bytes());
   to.limit = Bytes(from.limit_bytes());
   for (const v1::FaultStats& faults : from.faults()) {
-    to.faults.push_back({EnumFrom(faults.source(), FaultSource::kWriteProtect), FromMessage(faults.latency())});
+    to.faults.push_back({EnumFrom(faults.source(), kFaultSources.back()), FromMessage(faults.latency())});
   }
   to.prefetch_issued = from.prefetch_issued();
   to.prefetch_hits = from.prefetch_hits();

@@ -92,18 +92,15 @@ class Node::Impl {
     return Status();
   }
 
-  /// A failed attach whose lease could not be given back has left a record of it: housekeeping sees to it.
+  /// A failed attach whose lease could not be given back has left a record of it: a keeper sees to it.
   void AdoptLeftLeases() {
     const auto names = journal.List();
     if (!names.ok()) return;
     const std::lock_guard lock(mutex);
     for (const auto& name : *names) {
-      if (sessions.contains(name) || attaching.contains(name)) continue;
-      auto record = journal.Read(name);
-      if (!record.ok() || record->phase != RecordPhase::kEnding) continue;
-      if (auto session = Session::Resume(Context(), std::move(*record)); session.ok()) {
-        sessions[name] = std::move(*session);
-      }
+      if (regions.contains(name) || attaching.contains(name)) continue;
+      const auto record = journal.Read(name);
+      if (record.ok() && record->phase == RecordPhase::kEnding) Keep(Session::Recall(Context(), name));
     }
   }
 
