@@ -66,7 +66,7 @@ def test_lost_pages_wait(bench: Bench) -> None:
     scene.those_here_are_right()
     with pytest.raises(CommandFailed) as refused:
         scene.compute.detach("p1")
-    assert "bring the sponsor back with its memory, or end the VM" in refused.value.text
+    assert "bring the sponsor back with its memory and say `hecactl resolve p1 --lost ask-again`" in refused.value.text
     time.sleep(1)  # the time in which a wrong answer would come
     answers = scene.probe.answers()
     assert not [answers[number] for number in asked if number in answers], "a lost page was answered"
