@@ -94,10 +94,12 @@ int Hammer(const Options& options) {
   harness.engine().BringHome();
   const bool home = harness.engine().WaitHome(Deadline::After(std::chrono::seconds(60)));
   const fault::EngineStats stats = harness.engine().Stats();
-  std::printf("evicted %llu (clean %llu, zero %llu), cancelled %llu, stale answers %llu, again %llu, stray %llu, "
-              "kernel errors %llu\n",
+  std::printf("evicted %llu (clean %llu, zero %llu), mapped anew %llu, cancelled %llu, stale answers %llu, "
+              "again %llu, stray %llu, kernel errors %llu\n",
               static_cast<unsigned long long>(stats.evictions), static_cast<unsigned long long>(stats.clean_drops),
-              static_cast<unsigned long long>(stats.zero_drops), static_cast<unsigned long long>(stats.cancels),
+              static_cast<unsigned long long>(stats.zero_drops),
+              static_cast<unsigned long long>(stats.latency[static_cast<std::size_t>(fault::AnswerSource::kMinor)].total),
+              static_cast<unsigned long long>(stats.cancels),
               static_cast<unsigned long long>(stats.stale_answers), static_cast<unsigned long long>(stats.again),
               static_cast<unsigned long long>(stats.stray_pages), static_cast<unsigned long long>(stats.kernel_errors));
   const int result = Report("hammer", visits, wrong, harness.arena(), home);

@@ -161,6 +161,7 @@ class EngineHarness {
     Bytes page_size = kBasePage;
     bool prefetch = true;
     Millis min_residence{1};
+    bool continue_protected = true;  ///< false: as on a kernel before 6.4, whatever this one can do
     int file = -1;
   };
 
@@ -195,6 +196,7 @@ class EngineHarness {
   Status Start(fault::StartMode mode, region::PageTable table) {
     fault::EngineConfig config;
     config.abilities = Abilities();
+    config.abilities.continue_protected &= options_.continue_protected;
     config.limit = PageCount(options_.limit);
     config.prefetch = options_.prefetch;
     config.min_residence = options_.min_residence;

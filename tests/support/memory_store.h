@@ -48,6 +48,7 @@ class MemoryArena {
     std::atomic<std::uint64_t> delay_ns{0};
     std::atomic<std::uint64_t> violations{0};   ///< overwritten slots
     std::atomic<std::uint64_t> lost_reads{0};   ///< reads of slots that are not there
+    std::atomic<std::uint32_t> last_offered{kNoSlot.value()};  ///< slot last given to be written, acknowledged or not
     std::atomic<std::uint64_t> written{0}, read{0}, released{0};
   };
   Switches& switches() { return *switches_; }
@@ -105,6 +106,7 @@ class MemoryQueue {
     if (operations_.size() >= kCredits) return Status(ErrorCode::kBusy, "no credit");
     const auto delay = Nanos(arena_.switches().delay_ns.load());
     operations_.push_back({kind, tag, {slots.begin(), slots.end()}, pages, Clock::now() + delay});
+    if (kind == Kind::kWrite) arena_.switches().last_offered = slots.back().value();
     const std::uint64_t one = 1;
     HECA_CHECK(::write(event_.get(), &one, sizeof(one)) == sizeof(one));
     return Status();
