@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -308,13 +309,26 @@ Attempt InjectOnThisThread(pid_t pid, const InjectedCall& call, Deadline deadlin
   return last;
 }
 
+/// A thread that could not be stopped is let go when its tracer is gone, which is a little after that can be joined.
+void AwaitEnd(pid_t thread) {
+  const Deadline deadline = Deadline::After(std::chrono::seconds(1));
+  while (::syscall(SYS_tgkill, ::getpid(), thread, 0) == 0 && !deadline.Passed()) {
+    std::this_thread::sleep_for(std::chrono::microseconds(20));
+  }
+}
+
 }  // namespace
 
 Result<InjectResult> Inject(pid_t pid, const InjectedCall& call, Deadline deadline) {
   if (pid == ::getpid()) return Status(ErrorCode::kInvalidArgument, "a process cannot inject into itself");
   Attempt attempt;
-  std::thread tracer([&] { attempt = InjectOnThisThread(pid, call, deadline); });
+  pid_t thread = 0;
+  std::thread tracer([&] {
+    thread = static_cast<pid_t>(::syscall(SYS_gettid));
+    attempt = InjectOnThisThread(pid, call, deadline);
+  });
   tracer.join();
+  AwaitEnd(thread);
   if (!attempt.status.ok()) return attempt.status;
   return attempt.result;
 }
