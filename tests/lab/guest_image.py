@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The guest: Debian's kernel, busybox, a handful of virtio modules, and memverify as its only program.
+"""The guest: Debian's Linux 6.1, busybox, a handful of virtio modules, and memverify as its only program.
 
 Nothing is installed: the kernel's package is downloaded and unpacked into build/lab/cache. The image is rebuilt when
-a source of it changes.
+a source of it changes. 6.1 is taken by name, because it is the oldest kernel that hecad runs on: lab/machine.py runs
+hecad itself on it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from lab.paths import CACHE, GUEST_SOURCES
 MODULES = (
     "drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_pci_modern_dev",
     "drivers/virtio/virtio_pci_legacy_dev", "drivers/virtio/virtio_pci", "drivers/block/virtio_blk",
-    "drivers/virtio/virtio_balloon",
+    "drivers/virtio/virtio_balloon", "drivers/char/virtio_console",
 )
 
 
@@ -42,11 +43,15 @@ def run(command: list[str], cwd: Path | None = None, timeout: float = 300) -> st
     return done.stdout
 
 
+KERNEL_NAME = re.compile(r"^(linux-image-6\.1\.\d+-(\d+)-amd64) ", re.MULTILINE)
+
+
 def kernel_package() -> str:
-    found = re.search(r"Depends: (linux-image-\S+)", run(["apt-cache", "depends", "linux-image-amd64"]))
+    """The newest build of Linux 6.1 that apt knows."""
+    found = KERNEL_NAME.findall(run(["apt-cache", "search", "--names-only", "^linux-image-6"]))
     if not found:
-        raise LabError("apt knows no linux-image-amd64: run apt-get update")
-    return found.group(1)
+        raise LabError("apt knows no linux-image-6.1: run apt-get update with Debian 12 among its sources")
+    return str(max(found, key=lambda names: int(names[1]))[0])
 
 
 def unpack_kernel(into: Path) -> None:
@@ -82,28 +87,41 @@ def compile_program(output: Path, sources: list[str], *flags: str) -> None:
 WORKLOAD_SOURCES = ["memverify.c", "memory_load.c", "disk_load.c"]
 
 
+def lay_out(root: Path, init: str, kernel: Path) -> None:
+    """What every image has: busybox, modules, a console, and the first program."""
+    for name in ("bin", "modules", "proc", "sys", "dev"):
+        (root / name).mkdir()
+    for name in MODULES:
+        shutil.copy(kernel / f"{Path(name).name}.ko", root / "modules")
+    (root / "modules/order").write_text("".join(f"{Path(name).name}.ko\n" for name in MODULES))
+    shutil.copy("/usr/bin/busybox" if Path("/usr/bin/busybox").exists() else "/bin/busybox", root / "bin/busybox")
+    os.symlink("busybox", root / "bin/sh")
+    shutil.copy(GUEST_SOURCES / init, root / "init")
+    (root / "init").chmod(0o755)
+    os.mknod(root / "dev/console", 0o600 | stat.S_IFCHR, os.makedev(5, 1))
+
+
+def pack(root: Path, into: Path) -> None:
+    names = "\n".join(sorted(str(path.relative_to(root)) for path in root.rglob("*")))
+    with into.open("wb") as out:
+        subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], input=names.encode(), cwd=root, stdout=out, check=True,
+                       timeout=60)
+
+
 def pack_initrd(kernel: Path, into: Path) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as scratch:
         root = Path(scratch)
-        for name in ("bin", "modules", "proc", "sys", "dev"):
-            (root / name).mkdir()
-        shutil.copy("/usr/bin/busybox" if Path("/usr/bin/busybox").exists() else "/bin/busybox", root / "bin/busybox")
-        os.symlink("busybox", root / "bin/sh")
-        for name in MODULES:
-            shutil.copy(kernel / f"{Path(name).name}.ko", root / "modules")
-        (root / "modules/order").write_text("".join(f"{Path(name).name}.ko\n" for name in MODULES))
-        shutil.copy(GUEST_SOURCES / "init", root / "init")
-        (root / "init").chmod(0o755)
+        lay_out(root, "init", kernel)
         compile_program(root / "memverify", WORKLOAD_SOURCES, "-static")
-        os.mknod(root / "dev/console", 0o600 | stat.S_IFCHR, os.makedev(5, 1))
-        names = "\n".join(sorted(str(path.relative_to(root)) for path in root.rglob("*")))
-        with into.open("wb") as out:
-            subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], input=names.encode(), cwd=root, stdout=out,
-                           check=True, timeout=60)
+        pack(root, into)
+
+
+def modules_key() -> str:
+    return hashlib.sha256(repr(MODULES).encode()).hexdigest()[:12]
 
 
 def sources_key() -> str:
-    digest = hashlib.sha256(repr(MODULES).encode())
+    digest = hashlib.sha256(modules_key().encode())
     for path in sorted(GUEST_SOURCES.iterdir()):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
@@ -114,8 +132,10 @@ def guest_image() -> GuestImage:
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        kernel = CACHE / "kernel"
-        if not (kernel / "vmlinuz").exists():
+        kernel = CACHE / f"kernel-{modules_key()}"
+        if not kernel.exists():
+            for stale in CACHE.glob("kernel*"):
+                shutil.rmtree(stale)
             unpack_kernel(kernel)
         initrd = CACHE / f"initrd-{sources_key()}"
         if not initrd.exists():

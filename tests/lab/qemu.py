@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.deadline import LabError, wait_until
-from lab.guest_image import guest_image
+from lab.guest_image import GuestImage, guest_image
 from lab.processes import spawn, stop, tail
 from lab.qmp import Qmp
 from lab.workload import Workload
@@ -22,6 +22,15 @@ from lab.workload import Workload
 KERNEL_LINE = ("console=ttyS0 loglevel=4 panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check "
                "random.trust_cpu=on")
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"  # what libvirt passes
+
+
+def drain(serial: socket.socket) -> None:
+    """Reads a console whose log file has it all: unread output would stall the guest."""
+    try:
+        while serial.recv(65536):
+            pass
+    except OSError:
+        pass
 
 
 @dataclass(frozen=True)
@@ -41,13 +50,17 @@ class Qemu:
     cpus: int = 2
     nodes: int = 1                  # guest NUMA nodes, one RAM block each
     ram_dir: Path | None = None     # default: a directory of its own on /dev/shm; or a hugetlbfs mount
+    dimms: int = 0                  # slots for plug_dimm()
     ram_backend: str = "file"       # "file": shared file; "private": what hecad must refuse
     disk: Disk | None = None
     balloon: bool = False
     free_page_reporting: bool = False
     sandbox: bool = False
     user: str | None = None
+    image: GuestImage | None = None  # default: memverify's
+    console: bool = False            # a virtio console (hvc0 inside) at `console_path`; the serial one repeats bytes
     workload: dict[str, Any] = field(default_factory=dict)  # memverify's options
+    kernel_options: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
 
     def start(self) -> Qemu:
@@ -58,6 +71,7 @@ class Qemu:
                 shutil.chown(place, self.user)
         self.serial_log = self._home / "serial.log"
         self.heca_qmp = self._home / "heca.qmp"
+        self.console_path = self._home / "console"
         self._errors = (self.logs / f"{self.name}.qemu.log").open("wb")
         self.process: subprocess.Popen[bytes] = spawn(self._command(), self.user, stdin=subprocess.DEVNULL,
                                                       stdout=self._errors, stderr=self._errors, cwd="/")
@@ -66,7 +80,7 @@ class Qemu:
             self.qmp = self._connect()
             self._serial = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._serial.connect(str(self._home / "serial"))
-            threading.Thread(target=self._drain, args=(self._serial,), daemon=True).start()
+            threading.Thread(target=drain, args=(self._serial,), daemon=True).start()
         except BaseException:
             self.close()
             raise
@@ -105,10 +119,12 @@ class Qemu:
         return options if self.nodes > 1 else [*options, "-machine", "memory-backend=ram0"]
 
     def _command(self) -> list[str]:
-        image = guest_image()
-        line = " ".join([KERNEL_LINE, *(f"mv.{name}={value}" for name, value in self.workload.items())])
+        image = self.image or guest_image()
+        line = " ".join([KERNEL_LINE, *(f"mv.{name}={value}" for name, value in self.workload.items()),
+                         *self.kernel_options])
+        size = f"{self.mib}M,slots={self.dimms},maxmem=4G" if self.dimms else f"{self.mib}M"
         command = ["qemu-system-x86_64", "-name", self.name, "-accel", "tcg,thread=multi,tb-size=128", "-M", "q35",
-                   "-cpu", "max", "-smp", str(self.cpus), "-m", f"{self.mib}M", *self._memory(), "-nodefaults",
+                   "-cpu", "max", "-smp", str(self.cpus), "-m", size, *self._memory(), "-nodefaults",
                    "-display", "none", "-no-reboot", "-kernel", str(image.kernel), "-initrd", str(image.initrd),
                    "-append", line]
         for monitor in ("lab", "heca"):
@@ -116,6 +132,9 @@ class Qemu:
                         "-mon", f"chardev={monitor},mode=control"]
         command += ["-chardev", f"socket,id=serial,path={self._home}/serial,server=on,wait=off,"
                                 f"logfile={self.serial_log}", "-serial", "chardev:serial"]
+        if self.console:
+            command += ["-chardev", f"socket,id=console,path={self.console_path},server=on,wait=off",
+                        "-device", "virtio-serial-pci", "-device", "virtconsole,chardev=console"]
         if self.disk is not None:
             command += ["-drive", f"file={self.disk.path},format=raw,if=none,id=disk,read-only=on,"
                                   f"cache={self.disk.cache},aio={self.disk.aio}",
@@ -130,13 +149,14 @@ class Qemu:
     def _type(self, command: str) -> None:
         self._serial.sendall(f"{command}\n".encode())
 
-    @staticmethod
-    def _drain(serial: socket.socket) -> None:
-        try:
-            while serial.recv(65536):
-                pass  # the log file has it all; unread output would stall the guest
-        except OSError:
-            pass
+    def plug_dimm(self, mib: int) -> Path:
+        """Adds a DIMM to the running guest; its RAM file."""
+        number = len(self.ram_files())
+        file = self._ram / f"dimm{number}"
+        self.qmp.execute("object-add", qom_type="memory-backend-file", id=f"mem{number}", size=mib << 20,
+                         mem_path=str(file), share=True)
+        self.qmp.execute("device_add", driver="pc-dimm", id=f"dimm{number}", memdev=f"mem{number}")
+        return file
 
     def inflate_to(self, mib: int, seconds: float = 60) -> None:
         """Sets the balloon so that the guest keeps `mib`, and waits until it has."""

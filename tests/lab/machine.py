@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A guest as a machine of its own: this build's programs run in it, on Linux 6.1, by commands from here.
+
+For what a kernel older than this host's does differently. Nobody governs the guest; the hecads are inside.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab import guest_image
+from lab.bench import Bench
+from lab.deadline import LabError, wait_until
+from lab.paths import binary
+
+
+def libraries(program: Path) -> set[Path]:
+    """What the dynamic linker loads for it, the linker itself included."""
+    found = re.findall(r"(/\S+) \(0x", guest_image.run(["ldd", str(program)]))
+    return {Path(name) for name in found}
+
+
+def machine_image(programs: Sequence[Path], into: Path) -> guest_image.GuestImage:
+    """An image with the programs in /bin and their libraries where they look for them, all without debug symbols."""
+    kernel = guest_image.guest_image().kernel
+    needed: set[Path] = set()
+    with tempfile.TemporaryDirectory(dir="/tmp") as scratch:
+        root = Path(scratch)
+        guest_image.lay_out(root, "machine-init", kernel.parent)
+        for program in programs:
+            if not program.exists():
+                raise LabError(f"{program} is not built")
+            guest_image.run(["strip", "-o", str(root / "bin" / program.name), str(program)])
+            needed |= libraries(program)
+        guest_image.compile_program(root / "bin/memverify", guest_image.WORKLOAD_SOURCES, "-static")
+        for library in needed:
+            place = root / library.relative_to("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(library, place)
+        guest_image.pack(root, into)
+    return guest_image.GuestImage(kernel, into)
+
+
+class CommandFailedInside(LabError):
+    """A command in the machine ended with `code`; `output` is what it said."""
+
+    def __init__(self, command: str, code: int, output: str) -> None:
+        super().__init__(f"{command}: exit {code}:\n{output[-3000:]}")
+        self.code, self.output = code, output
+
+
+class Machine:
+    """One command at a time; what shall go on is started with `start`."""
+
+    def __init__(self, bench: Bench, programs: Sequence[str], mib: int = 1536) -> None:
+        initrd = bench.logs / "machine.initrd"
+        image = machine_image([binary(name) for name in programs], initrd)
+        self.vm = bench.qemu("machine", mib=mib, image=image, ram_backend="private", console=True)
+        self._console = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._console.connect(str(self.vm.console_path))
+        self._said = b""
+        self._transcript = (bench.logs / "machine.log").open("wb")
+        self._commands = 0
+        bench.keep(self)
+        self.release = self._read_until(rb"MACHINE READY (\S+)\n", 90).group(1).decode()
+        initrd.unlink()  # it is large
+
+    def close(self) -> None:
+        self._console.close()
+        self._transcript.close()
+
+    def _read_until(self, pattern: bytes, seconds: float) -> re.Match[bytes]:
+        end = time.monotonic() + seconds
+        while (found := re.search(pattern, self._said)) is None:
+            self._console.settimeout(max(0.01, end - time.monotonic()))
+            try:
+                received = self._console.recv(65536)
+            except TimeoutError:
+                self.vm.guest.check()
+                raise LabError(f"machine: nothing like {pattern!r} within {seconds:g} s:\n"
+                               f"{self._said[-3000:].decode(errors='replace')}") from None
+            if not received:
+                raise LabError("machine: QEMU closed the console")
+            self._transcript.write(received)
+            self._said += received
+        return found
+
+    def attempt(self, command: str, seconds: float = 30) -> tuple[int, str]:
+        """Exit code and output. A line of trouble from the kernel is an error whatever the command says."""
+        self._said = b""
+        self._commands += 1
+        self._transcript.write(f"$ {command}\n".encode())
+        self._console.sendall(f"{command}\n".encode())
+        ended = self._read_until(rb"\nMACHINE END %d exit=(\d+)\n" % self._commands, seconds)
+        self.vm.guest.check()
+        return int(ended.group(1)), self._said[:ended.start()].decode(errors="replace")
+
+    def run(self, command: str, seconds: float = 30) -> str:
+        code, output = self.attempt(command, seconds)
+        if code != 0:
+            raise CommandFailedInside(command, code, output)
+        return output
+
+    def start(self, command: str, log: str) -> int:
+        """The pid of the command, which goes on."""
+        return int(self.run(f"{command} >{log} 2>&1 & echo $!"))
+
+    def wait(self, command: str, seconds: float) -> None:
+        """Until the command succeeds."""
+        wait_until(lambda: self.attempt(command)[0] == 0, seconds, f"in the machine: {command}", poll=0.2)
