@@ -2,7 +2,8 @@
 """Stock QEMU guests that verify their own memory, hecads to serve them, and links that can be cut.
 
 Everything that is started here is stopped by its pid, every wait has a deadline, and all traffic stays on loopback
-and on network namespaces that the lab makes itself.
+and on network namespaces that the lab makes itself. One guest: qemu.py. A VM of a libvirtd: libvirt_host.py, several of
+them on one switch.py. This build's own programs on Linux 6.1: machine.py.
 """
 
 from lab.deadline import LabError, wait_until

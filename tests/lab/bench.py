@@ -9,13 +9,15 @@ from typing import Any, Protocol, TypeVar
 
 from lab.hecad import Hecad
 from lab.hugepages import HugePages
-from lab.links import CuttableLink
+from lab.libvirt_host import LibvirtHost
+from lab.links import CuttableLink, Place
 from lab.memory_group import MemoryGroup
 from lab.page_probe import PageProbe
 from lab.paths import LAB
 from lab.qemu import Qemu, make_disk
 from lab.slow_disk import SlowDisk
 from lab.small_tmpfs import SmallTmpfs
+from lab.switch import Switch
 from lab.workload import NativeWorkload
 
 
@@ -58,6 +60,12 @@ class Bench:
     def link(self) -> CuttableLink:
         return self.keep(CuttableLink())
 
+    def switch(self) -> Switch:
+        return self.keep(Switch())
+
+    def libvirt_host(self, place: Place, name: str = "host", **options: Any) -> LibvirtHost:
+        return self.keep(LibvirtHost(name, self.logs, place, **options))
+
     def huge_pages(self, mib: int) -> HugePages:
         return self.keep(HugePages(mib))
 
@@ -74,7 +82,7 @@ class Bench:
         path = LAB / "disks" / f"{mib}-{seed}.img"
         return path if path.exists() else make_disk(path, mib, seed)
 
-    def sponsor(self, donate: str = "2GiB", link: CuttableLink | None = None, name: str = "sponsor",
+    def sponsor(self, donate: str = "2GiB", link: Place | None = None, name: str = "sponsor",
                 **options: Any) -> Hecad:
         return self.keep(Hecad(name, self.logs, donate=donate, link=link, compute=False, **options)).start()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.deadline import LabError, wait_until
-from lab.links import CuttableLink
+from lab.links import Place
 from lab.paths import binary
 from lab.processes import spawn, stop, tail
 
@@ -56,7 +56,7 @@ class Hecad:
     """A compute node, a sponsor (donate), or both. start(), kill(), start() again is the crash that users have."""
 
     def __init__(self, name: str, logs: Path, donate: str = "0", peers: Sequence[Hecad] = (),
-                 link: CuttableLink | None = None, fail: str = "", program: Path | None = None,
+                 link: Place | None = None, fail: str = "", program: Path | None = None,
                  user: str | None = None, metrics: bool = False, **options: str | int | bool) -> None:
         self.name, self.logs, self.link, self.user = name, logs, link, user
         self.program = program or binary("hecad")
@@ -185,6 +185,10 @@ class Hecad:
 
         wait_until(attached, seconds, f"hecad {self.name} attaches {name}", poll=0.2)
 
+    def attach_domain(self, domain: str, local: str, seconds: float = 60) -> Any:
+        """The region has the domain's name."""
+        return self.ctl("attach", "--domain", domain, "--local", local, seconds=seconds)
+
     def limit(self, name: str, size: str, seconds: float = 120) -> Any:
         return self.ctl("limit", name, size, seconds=seconds)
 
@@ -210,6 +214,10 @@ class Hecad:
             return resident if resident <= size else None
 
         return wait_until(look, seconds, f"region {name} within {size >> 20} MiB", poll=0.2)
+
+    def wait_gone(self, name: str, seconds: float = 30) -> None:
+        wait_until(lambda: all(region["name"] != name for region in self.regions()), seconds, f"end of region {name}",
+                   poll=0.1)
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in run_hecactl(self.socket, "events").splitlines()]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A network link of the lab's own: a namespace behind a veth pair, that can be cut."""
+"""A network link of the lab's own: a namespace behind a veth pair, that can be cut. Several hosts: lab/switch.py."""
 
 from __future__ import annotations
 
@@ -7,12 +7,21 @@ import itertools
 import os
 import subprocess
 from collections.abc import Sequence
+from typing import Protocol
 
 _numbers = itertools.count()
 
 
 def ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, timeout=20, capture_output=True)
+
+
+class Place(Protocol):
+    """Where a hecad can run: `far` is its address, `inside` turns a command into one that runs there, same pid."""
+
+    far: str
+
+    def inside(self, command: Sequence[str]) -> list[str]: ...
 
 
 class CuttableLink:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import pwd
 import subprocess
 from collections.abc import Sequence
@@ -34,6 +35,12 @@ def stop(process: subprocess.Popen[bytes], grace: float = 0.0) -> None:
     if process.poll() is None:
         process.kill()
     process.wait(30)
+
+
+def userfaultfds(pid: int) -> int:
+    """How many the process has open."""
+    links = (os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir())
+    return sum("[userfaultfd]" in link for link in links)
 
 
 def tail(path: Path, lines: int = 25) -> str:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -13,14 +12,10 @@ from lab.bench import Bench
 from lab.deadline import LabError, wait_until
 from lab.hardship import MIB
 from lab.hecad import CommandFailed, Hecad
+from lab.processes import userfaultfds
 from lab.qemu import Qemu
 
 SMALL = {"mib": 96, "rate": 2000}
-
-
-def userfaultfds(pid: int) -> int:
-    links = (os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir())
-    return sum("[userfaultfd]" in link for link in links)
 
 
 def assert_untouched(guest: Qemu) -> None:

@@ -199,7 +199,7 @@ TIERS: dict[str, Tier] = {
     "python": Tier("python3-pytest and a dev build", python),
     "unit": Tier("a dev build; root for userfaultfd, or skips", unit),
     "integration": Tier("a dev build, root, /dev/userfaultfd", integration),
-    "lab": Tier("a dev build, root, qemu-system-x86_64, network namespaces, 3 GiB of /dev/shm", lab),
+    "lab": Tier("a dev build, root, qemu-system-x86_64, libvirtd, namespaces, 3 GiB of /dev/shm", lab),
     "fuzz": Tier("clang with libFuzzer", fuzz),
     "sanitizers": Tier("; ".join(f"{preset} builds of {', '.join(rooms)}" for preset, rooms in SANITIZED.items()),
                        sanitizers),
