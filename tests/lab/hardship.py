@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from lab.hecad import Hecad
@@ -57,8 +58,9 @@ def live_through(plan: Plan, compute: Hecad, guests: dict[str, Workload], link: 
     names = list(guests)
 
     def everyone_goes_on() -> None:
+        with ThreadPoolExecutor(len(guests)) as pool:  # all at once: each waits for ticks of its own
+            list(pool.map(lambda guest: guest.wait_ticks(plan.ticks_between, plan.settle_seconds), guests.values()))
         for guest in guests.values():
-            guest.wait_ticks(plan.ticks_between, plan.settle_seconds)
             guest.check()
 
     kills_per_step = [plan.kills * (step + 1) // len(plan.limits) - plan.kills * step // len(plan.limits)

@@ -110,13 +110,13 @@ class NativeWorkload(Workload):
     """
 
     def __init__(self, file: Path, mib: int, log: Path, threads: int = 8, slices: bool = True, rate: int = 0,
-                 user: str | None = None, prefix: Sequence[str] = ()) -> None:
+                 seed: int = 1, user: str | None = None, prefix: Sequence[str] = ()) -> None:
         program = guest_image.native_program("memverify", guest_image.WORKLOAD_SOURCES)
         self.file = file
         self._out = log.open("wb")
         self.child: subprocess.Popen[bytes] = spawn(
             [*prefix, str(program), f"mib={mib}", f"threads={threads}", f"slices={int(slices)}", f"rate={rate}",
-             f"file={file}"], user, stdin=subprocess.PIPE, stdout=self._out, stderr=subprocess.STDOUT)
+             f"seed={seed}", f"file={file}"], user, stdin=subprocess.PIPE, stdout=self._out, stderr=subprocess.STDOUT)
         super().__init__(f"memverify[{self.child.pid}]", log, self.child, self._type)
 
     @property
