@@ -81,3 +81,18 @@ def test_guest_down_to_32_mib_and_back(bench: Bench) -> None:
     govern(compute, guest, "r1", 32)
     compute.limit("r1", "256MiB")
     assert_unharmed(come_home(compute, {"r1": guest.guest}, Account()))
+
+
+def test_guest_with_a_hot_plugged_dimm(bench: Bench) -> None:
+    """The guest verifies more than it was started with, so it uses the DIMM, which is a block of its region."""
+    compute = bench.compute(bench.sponsor("1GiB"))
+    guest = bench.qemu(mib=256, dimms=1, workload={"mib": 300, "rate": 3000},
+                       kernel_options=["memhp_default_state=online", "init.wait_mib=380"])
+    guest.guest.wait_for("INIT WAITING", 60)
+    dimm = guest.plug_dimm(256)
+    govern(compute, guest, "r1", 128)
+    assert [block["size_bytes"] for block in compute.region("r1")["blocks"]] == [256 * MIB, 256 * MIB]
+    assert dimm.stat().st_blocks * 512 < 128 * MIB, "pages of the DIMM are away too"
+    account = live_through(Plan(limits=[96, 192], kills=1), compute, {"r1": guest.guest}, None)
+    assert_unharmed(come_home(compute, {"r1": guest.guest}, account))
+    assert dimm.stat().st_blocks * 512 > 128 * MIB
