@@ -50,10 +50,10 @@ Connector::~Connector() {
 
 Result<std::shared_ptr<Link>> Connector::Open(Role role) {
   const std::lock_guard lock(mutex_);
-  if (!terminal_.ok()) return terminal_;
   HECA_ASSIGN_OR_RETURN(auto link, Link::Create({role, next_stream_}, wake_.get()));
   ++next_stream_;
   opened_.push_back(link);
+  if (!terminal_.ok()) link->End(terminal_);
   static_cast<void>(::eventfd_write(wake_.get(), 1));
   return link;
 }

@@ -61,7 +61,8 @@ class Connector {
   /// Stops the thread; waits for the call it is in (bounded by that call's own deadline).
   ~Connector();
 
-  /// A new stream, connected as soon as can be.
+  /// A new stream, connected as soon as can be; ended at once if the store is lost already. So a region of which some pages
+  /// are here is taken back although the others are lost, however soon that was found out.
   Result<std::shared_ptr<Link>> Open(Role role);
   /// Ends every link with `why`, for good; nothing is dialled or renewed from then on.
   void Shut(const Status& why);

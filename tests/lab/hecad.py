@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -45,11 +46,22 @@ def hecactl(socket_path: Path, *arguments: str, seconds: float = 60) -> Any:
     return json.loads(run_hecactl(socket_path, *arguments, seconds=seconds))
 
 
+# Below the kernel's ephemeral ports, so that no outgoing connection takes one between here and hecad's start; each
+# parallel worker of pytest has a thousand of its own.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS = itertools.cycle(range(20000 + 1000 * _WORKER, 21000 + 1000 * _WORKER))
+
+
 def free_port(address: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    for port in itertools.islice(_PORTS, 1000):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as hecad does: a closed connection is no user
+            try:
+                probe.bind((address, port))
+                return port
+            except OSError:
+                continue
+    raise LabError(f"no free port for {address}")
 
 
 class Hecad:

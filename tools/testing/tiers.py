@@ -111,7 +111,9 @@ def python() -> Results:
 
 def integration() -> Results:
     build("dev")
-    return pytest("tests/integration")
+    # These tests mostly wait: two at once. A file stays together, since its tests may share equipment. Guests of the lab
+    # would slow each other.
+    return pytest("tests/integration", "-n", "2", "--dist", "loadfile")
 
 
 def lab() -> Results:

@@ -183,6 +183,23 @@ TEST_P(RemoteStoreTest, ResumeWaitsForASponsorThatIsDown) {
   EXPECT_TRUE(witness_.AwaitHealth(StoreHealth::kGood));
 }
 
+/// Pages that are here must be governed again, however early it was found out that the others are lost.
+TEST_P(RemoteStoreTest, AResumedStoreThatIsLostOpensReadersThatSaySo) {
+  Drop();
+  rig_.Stop();
+  rig_.LoseMemory();
+  rig_.Start();
+  const control::TakeOverRequest request{lease_.key, Epoch(2), RandomSecret(), "c1", "boot-1"};
+  Witness witness;
+  auto resumed = RemoteStore::Resume(rig_.line(), lease_, request, rig_.Options(), &witness);
+  ASSERT_TRUE(resumed.ok());
+  ASSERT_TRUE(witness.AwaitHealth(StoreHealth::kLost));
+  auto reader = (*resumed)->OpenReader(Role::kUrgent);
+  ASSERT_TRUE(reader.ok()) << reader.status().ToString();
+  const Slot slot(1);
+  EXPECT_EQ((*reader)->Start(OpTag(1), {&slot, 1}).code(), ErrorCode::kDataLoss);
+}
+
 TEST_P(RemoteStoreTest, ExtendsAndGivesBack) {
   EXPECT_EQ(store_->SlotCount(), 256u);
   EXPECT_FALSE(WriteVersion(SlotRange(257, 1), 1).ok());
