@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.bench import Bench
+from lab.deadline import LabError
 from lab.hecad import free_port
 from lab.processes import spawn, stop
 from machine import rows_as_table
@@ -31,13 +32,16 @@ def iperf3(seconds: int) -> float:
     port = str(free_port("127.0.0.1"))
     server = spawn(["iperf3", "-s", "-1", "-p", port], stdout=subprocess.DEVNULL)
     try:
-        for _ in range(50):
+        deadline = time.monotonic() + 10
+        while True:
             done = subprocess.run(["iperf3", "-c", "127.0.0.1", "-p", port, "-t", str(seconds), "-J"],
                                   capture_output=True, text=True, timeout=60)
-            if done.returncode == 0:
-                break
+            said: dict[str, Any] = json.loads(done.stdout or "{}")  # exit code 0 also if nobody listens yet
+            if "error" not in said and "end" in said:
+                return float(said["end"]["sum_received"]["bits_per_second"]) / 8e6
+            if time.monotonic() > deadline:
+                raise LabError(f"iperf3: {said.get('error', done.stderr)}")
             time.sleep(0.05)
-        return float(json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"]) / 8e6
     finally:
         stop(server)
 
