@@ -182,13 +182,12 @@ bool Census::Step() {
 }
 
 bool Census::StepFile(const Block& block) {
-  constexpr std::uint64_t kChunk = 512;  // some 20 us
   const std::uint64_t page_size = loop_.map.page_size().value();
   const os::FileOffset end = block.offset + loop_.map.BytesOf(block.pages.value()).value();
   const Result<os::FileExtent> data = block.file.NextData(block.offset + page_ * page_size, end);
   if (!data.ok() || data->start == data->end) return false;
   page_ = (data->start - block.offset) / page_size;
-  const std::uint64_t stop = std::min((data->end - block.offset) / page_size, page_ + kChunk);
+  const std::uint64_t stop = (data->end - block.offset) / page_size;  // RamFile::kLongestRun pages at most: some 20 us
   for (; page_ < stop; ++page_) {
     if (loop_.table.Get(block.first + page_).state == PageState::kZero) pager_.Adopt(block.first + page_);
   }

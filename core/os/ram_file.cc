@@ -33,11 +33,15 @@ Result<FileExtent> RamFile::NextData(FileOffset from, FileOffset end) const {
     return Status::FromErrno(errno, "SEEK_DATA in the RAM file", ErrorScope::kRegion);
   }
   if (static_cast<std::uint64_t>(data) >= end.value()) return none;
-  const off_t hole = ::lseek(fd_.get(), data, SEEK_HOLE);
-  // ENXIO: the page was punched between the two calls; one page is a right answer to what was true at the first.
-  const std::uint64_t stop = hole > data ? static_cast<std::uint64_t>(hole)
-                                         : static_cast<std::uint64_t>(data) + page_size_.value();
-  return FileExtent{FileOffset(static_cast<std::uint64_t>(data)), FileOffset(std::min(stop, end.value()))};
+  // Not SEEK_HOLE: the kernel walks over the whole run to find its end, however far that is, and a guest's memory may be
+  // one run of millions of pages. SEEK_DATA at a page that is there answers at once.
+  const auto start = static_cast<std::uint64_t>(data);
+  const std::uint64_t most = std::min(end.value(), start + kLongestRun * page_size_.value());
+  std::uint64_t stop = start + page_size_.value();
+  while (stop < most && ::lseek(fd_.get(), static_cast<off_t>(stop), SEEK_DATA) == static_cast<off_t>(stop)) {
+    stop += page_size_.value();
+  }
+  return FileExtent{FileOffset(start), FileOffset(stop)};
 }
 
 Status RamFile::ReadAt(FileOffset at, std::span<std::byte> out) const {

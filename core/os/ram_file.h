@@ -34,8 +34,10 @@ class RamFile {
   /// False on hugetlbfs: SEEK_DATA says "data" everywhere there.
   [[nodiscard]] bool knows_holes() const { return page_size_ == kBasePage; }
 
-  /// The first run of present pages in [from, end), clipped to it; empty (start == end) if there is none.
-  /// tmpfs only. Pages that are swapped out count as present.
+  /// The first run of present pages in [from, end), clipped to it and to kLongestRun pages (ask again from its end for
+  /// more); empty (start == end) if there is none. The cost does not depend on how long the run really is: some 0.3 us a
+  /// page told. tmpfs only. Pages that are swapped out count as present.
+  static constexpr std::uint64_t kLongestRun = 64;
   [[nodiscard]] Result<FileExtent> NextData(FileOffset from, FileOffset end) const;
   /// Fills `out` completely or fails; holes read as zeros and stay holes.
   [[nodiscard]] Status ReadAt(FileOffset at, std::span<std::byte> out) const;

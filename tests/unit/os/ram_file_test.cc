@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include <array>
+#include <chrono>
 
 namespace heca::os {
 namespace {
@@ -40,6 +41,33 @@ TEST(RamFile, FindsRunsOfPresentPagesAndReadsHolesWithoutFillingThem) {
   auto next = file->NextData(FileOffset(0), end);
   ASSERT_TRUE(next.ok());
   EXPECT_EQ(next->start, FileOffset(9 * 4096)) << "reading page 5 has made it present";
+}
+
+TEST(RamFile, APageOfALongRunCostsNoMoreThanOneOfAShortRun) {
+  constexpr std::uint64_t kPages = 65536;
+  unique_fd fd(::memfd_create("ram", MFD_CLOEXEC));
+  for (std::uint64_t page = 0; page < kPages; ++page) {
+    ASSERT_EQ(::pwrite(fd.get(), "y", 1, static_cast<off_t>(page * 4096)), 1);
+  }
+  auto file = RamFile::Create(std::move(fd));
+  ASSERT_TRUE(file.ok());
+  const auto ask = [&](std::uint64_t page) {
+    int found = 0;
+    const auto began = std::chrono::steady_clock::now();
+    for (int i = 0; i < 200; ++i) {
+      const auto run = file->NextData(FileOffset(page * 4096), FileOffset((page + 1) * 4096));
+      found += run.ok() && run->start == FileOffset(page * 4096) ? 1 : 0;
+    }
+    const auto took = std::chrono::steady_clock::now() - began;
+    EXPECT_EQ(found, 200);
+    return took;
+  };
+  (void)ask(0);
+  // Where the kernel walks over the run, it is some thousand times as much.
+  EXPECT_LT(ask(0), 20 * ask(kPages - 1) + std::chrono::milliseconds(10));
+  const auto piece = file->NextData(FileOffset(0), FileOffset(kPages * 4096));
+  ASSERT_TRUE(piece.ok());
+  EXPECT_EQ(piece->end, FileOffset(RamFile::kLongestRun * 4096));
 }
 
 TEST(RamFile, RefusesAFileOnDisk) {
