@@ -73,7 +73,10 @@ class ForkedGuest {
     first_ = false;
     const bool up = WaitUntil([&] { return control_->engine_ready.load() > before || Reap(); });
     control_->go = true;
-    return up && engine_ > 0 ? true : control_->engine_ready.load() > before;
+    if (control_->engine_ready.load() > before) return true;
+    std::fprintf(stderr, "engine process: %s (wait status %d)\n",
+                 up ? "ended while it started" : "does not get ready", up ? engine_status_ : 0);
+    return false;
   }
   /// Waits until a fail point has killed it; kills it if none does in time. True if it was the fail point.
   bool AwaitCrash(Nanos span) {
