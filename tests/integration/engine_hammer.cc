@@ -65,7 +65,6 @@ int Hammer(const Options& options) {
   EngineHarness harness({.pages = options.pages, .limit = options.pages / 4, .page_size = options.page_size,
                          .min_residence = Millis(2)});
   HECA_CHECK(harness.Start().ok());
-  const Clock::time_point end = Clock::now() + std::chrono::seconds(options.seconds);
   std::atomic<bool> stop{false};
   std::atomic<std::uint64_t> wrong{0};
   // The writers use all pages but the last eighth.
@@ -77,6 +76,9 @@ int Hammer(const Options& options) {
   std::uint64_t visits = 0;
   {
     ShadowWriters writers(harness.guest(), options.threads, 4, false, owned);
+    // The time counts from when they have read all of it once, which takes seconds in a guest under TCG.
+    HECA_CHECK(WaitUntil([&] { return writers.visits() > 1000; }, std::chrono::seconds(120)));
+    const Clock::time_point end = Clock::now() + std::chrono::seconds(options.seconds);
     for (unsigned round = 0; Clock::now() < end; ++round) {
       const std::uint64_t limits[] = {options.pages / 4, 64, options.pages / 2, options.pages / 16, options.pages};
       harness.engine().SetLimit(PageCount(limits[round % 5]));

@@ -68,7 +68,7 @@ class Machine:
         self._transcript = (bench.logs / "machine.log").open("wb")
         self._commands = 0
         bench.keep(self)
-        self.release = self._read_until(rb"MACHINE READY (\S+)\n", 90).group(1).decode()
+        self.release = self._read_until(rb"MACHINE READY (\S+)\n", 180).group(1).decode()
         initrd.unlink()  # it is large
 
     def close(self) -> None:

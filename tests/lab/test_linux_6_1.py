@@ -123,16 +123,16 @@ class Governed:
 
 def test_process_at_a_third_with_a_crash(machine: Machine, long_form: bool) -> None:
     """hecad and its sponsor on 6.1: attach, one third stays, hecad is killed, all of it comes home."""
-    governed = Governed(machine, 96)
+    governed = Governed(machine, 48)
     kernel = governed.hecactl("status")["node"]["kernel"]
     assert kernel == {"uffd-device": "yes", "uffd-sufficient": "yes", "uffd-poison": "no", "uffd-wp-async": "no",
                       "uffd-continue-wp": "no"}
-    governed.hecactl(f"attach --pid {governed.pid} --local 32MiB --name p")
+    governed.hecactl(f"attach --pid {governed.pid} --local 16MiB --name p")
     governed.goes_on()
     for _ in range(20 if long_form else 1):
         governed.crash()
     region = governed.hecactl("regions")["regions"][0]
-    assert region["state"] == "active" and int(region["resident_bytes"]) <= 40 << 20
+    assert region["state"] == "active" and int(region["resident_bytes"]) <= 20 << 20
     assert governed.verify() == 0
     governed.hecactl("detach p", 120)
     assert governed.hecactl("regions")["regions"] == []
