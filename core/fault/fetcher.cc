@@ -60,7 +60,7 @@ Outcome Fetcher::Demand(PageIndex page, bool write) {
     (void)pager_.PlaceFetched({&expected, 1}, here, source);
     return Outcome::kAnswered;
   }
-  if (was_prefetching && WaitForBulk(page)) {
+  if (was_prefetching && WaitForBulk(expected)) {
     loop_.table.Move(page, entry);
     return Outcome::kWaiting;
   }
@@ -76,14 +76,17 @@ Outcome Fetcher::Demand(PageIndex page, bool write) {
 }
 
 /// True if the page is in the bulk answer that comes next and is not late: asking again would not bring it sooner.
-bool Fetcher::WaitForBulk(PageIndex page) {
+bool Fetcher::WaitForBulk(const Expected& expected) {
   BulkRequest* next = nullptr;
   for (BulkRequest& request : requests_) {
     if (request.busy && (next == nullptr || request.order < next->order)) next = &request;
   }
   if (next == nullptr || loop_.fault_time - next->began > kLateBulk) return false;
   const auto end = next->pages.begin() + static_cast<std::ptrdiff_t>(next->count);
-  const auto found = std::find_if(next->pages.begin(), end, [page](const Expected& e) { return e.page == page; });
+  // The generation too: an earlier request of the same page brings an answer that will not be placed.
+  const auto found = std::find_if(next->pages.begin(), end, [&expected](const Expected& e) {
+    return e.page == expected.page && e.generation == expected.generation;
+  });
   if (found == end) return false;
   next->awaited |= std::uint64_t{1} << (found - next->pages.begin());
   return true;
@@ -188,13 +191,16 @@ bool Fetcher::BringHome(std::span<const PageIndex> pages) {
 
 void Fetcher::Hold(const Expected& expected, const std::byte* bytes) {
   const std::optional<Expected> gone = held_.Hold(expected, bytes);
-  if (gone) pager_.Park(*gone, false);
+  if (gone) GiveUp(*gone);
 }
 
 void Fetcher::DropHeld() {
-  while (const std::optional<Expected> held = held_.Drop()) {
-    if (loop_.table.Get(held->page).state == PageState::kPrefetching) pager_.Park(*held, false);
-  }
+  while (const std::optional<Expected> held = held_.Drop()) GiveUp(*held);
+}
+
+/// A page that was held and that nobody waits for.
+void Fetcher::GiveUp(const Expected& held) {
+  if (loop_.table.Get(held.page).state == PageState::kPrefetching) pager_.Park(held, false);
 }
 
 void Fetcher::PollUrgent() {

@@ -77,7 +77,7 @@ class Fetcher {
   class UrgentSink;
   class BulkSink;
 
-  [[nodiscard]] bool WaitForBulk(PageIndex page);
+  [[nodiscard]] bool WaitForBulk(const Expected& expected);
   [[nodiscard]] Status AskUrgently(const Expected& expected, Slot slot);
   void BeginReading(Slot slot) { ++reading_[slot.value() % kReadingCells]; }
   void EndReading(Slot slot) { --reading_[slot.value() % kReadingCells]; }
@@ -89,6 +89,7 @@ class Fetcher {
   [[nodiscard]] bool StartBulk(std::span<const BulkPage> pages, std::optional<PageIndex> trap);
   void PlaceBulk(const BulkRequest& request, const std::byte* bytes);
   void Hold(const Expected& expected, const std::byte* bytes);
+  void GiveUp(const Expected& held);
   void OnUrgent(OpTag tag, const Status& status, std::span<const std::byte> bytes);
   void OnBulk(OpTag tag, const Status& status, std::span<const std::byte> bytes);
 
