@@ -50,7 +50,7 @@ Result<Slab> Slab::Create(const std::string& path, const SlabShape& shape, Backi
   if (!fd) return Status::FromErrno(errno, "cannot make slab " + path, ErrorScope::kNode);
   Status status = Allocate(fd.get(), path, shape.FileBytes(), backing);
   if (status.ok()) {
-    auto slab = Map(fd.get(), path, shape, backing);
+    auto slab = Map(fd.get(), path, shape);
     if (slab.ok()) return slab;
     status = slab.status();
   }
@@ -67,18 +67,13 @@ Result<Slab> Slab::Open(const std::string& path, const SlabShape& shape) {
     return Status(ErrorCode::kDataLoss, path + " has " + std::to_string(info.st_size) + " bytes, not " +
                                             std::to_string(shape.FileBytes().value()));
   }
-  return Map(fd.get(), path, shape, Backing::kSparse);  // what was written is there
+  return Map(fd.get(), path, shape);
 }
 
-Result<Slab> Slab::Map(int fd, const std::string& path, const SlabShape& shape, Backing backing) {
+Result<Slab> Slab::Map(int fd, const std::string& path, const SlabShape& shape) {
   void* base =
       ::mmap(nullptr, shape.FileBytes().value(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
   if (base == MAP_FAILED) return Status::FromErrno(errno, "cannot map slab " + path, ErrorScope::kNode);
-  if (backing == Backing::kReserved) {
-    // fallocate() reserves pages and leaves their zeroing and mapping to the first touch: here that would be the arrival
-    // of a page. Where the kernel cannot (before 5.14), the touch does it after all.
-    (void)::madvise(base, shape.FileBytes().value(), MADV_POPULATE_WRITE);
-  }
   return Slab(static_cast<std::byte*>(base), shape);
 }
 

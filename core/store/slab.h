@@ -56,7 +56,7 @@ class Slab {
 
  private:
   Slab(std::byte* base, const SlabShape& shape);
-  static Result<Slab> Map(int fd, const std::string& path, const SlabShape& shape, Backing backing);
+  static Result<Slab> Map(int fd, const std::string& path, const SlabShape& shape);
   [[nodiscard]] std::atomic<std::uint64_t>& Word(std::uint32_t index) const { return bits_[index / 64]; }
   static std::uint64_t Mask(std::uint32_t index) { return std::uint64_t{1} << (index % 64); }
 
