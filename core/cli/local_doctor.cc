@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
@@ -82,6 +83,26 @@ DoctorCheck OnTmpfs(const fs::path& root, std::string name, const fs::path& path
   std::string what = fmt::format("{} on {}", path.string(), mount.type);
   if (mount.type == "tmpfs" || mount.type == "hugetlbfs") return Ok(std::move(name), std::move(what));
   return {std::move(name), otherwise, std::move(what), std::move(remedy)};
+}
+
+/// A remote page is waited for by threads that sleep some ten microseconds at a time: see cpu-latency-us in hecad.toml.
+DoctorCheck IdleCpus(const fs::path& root) {
+  constexpr int kDeepUs = 20;  // a round trip on a good network
+  const std::string remedy = "set cpu-latency-us = \"0\" (or \"10\") in hecad.toml: idle CPUs then stay awake while VMs are "
+                             "governed, and use more power";
+  const std::string driver = ReadLine(root / "sys/devices/system/cpu/cpuidle/current_driver").value_or("none");
+  if (driver == "haltpoll" && ReadLine(root / "sys/module/haltpoll/parameters/guest_halt_poll_ns") == "0") {
+    return {"idle CPUs", Verdict::kWarn, "halt at once in this VM: a remote page may take twice as long", remedy};
+  }
+  int deepest = 0;
+  for (int state = 0;; ++state) {
+    const fs::path path = root / fmt::format("sys/devices/system/cpu/cpu0/cpuidle/state{}", state);
+    const auto latency = ReadLine(path / "latency");
+    if (!latency) break;
+    if (driver != "haltpoll" && ReadLine(path / "disable").value_or("0") == "0") deepest = std::max(deepest, std::atoi(latency->c_str()));
+  }
+  if (deepest <= kDeepUs) return Ok("idle CPUs", driver);
+  return {"idle CPUs", Verdict::kWarn, fmt::format("may take {} us to wake ({})", deepest, driver), remedy};
 }
 
 DoctorCheck HugePages(const fs::path& root) {
@@ -166,6 +187,7 @@ std::vector<DoctorCheck> LocalChecks(const fs::path& root) {
                   "mount -t tmpfs tmpfs /run, or set run-dir to a tmpfs"),
           OnTmpfs(root, "slab-dir", "/dev/shm/heca/slabs", Verdict::kWarn,
                   "mount -t tmpfs tmpfs /dev/shm, or set slab-dir to a tmpfs (needed to lend memory)"),
+          IdleCpus(root),
           HugePages(root),
           Transparent(root),
           Memory(root),

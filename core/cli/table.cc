@@ -19,7 +19,7 @@ std::size_t Width(const std::string& text) {
 void Table::Add(std::vector<std::string> cells) {
   HECA_CHECK(cells.size() == columns_.size());
   for (std::string& cell : cells) {
-    if (cell.empty()) cell = "-";
+    if (cell.empty()) cell.push_back('-');
   }
   rows_.push_back(std::move(cells));
 }

@@ -42,6 +42,7 @@ class SponsorClient::Impl {
  public:
   explicit Impl(const SponsorClientOptions& options)
       : timeout_(options.call_timeout),
+        grow_timeout_(options.grow_timeout),
         peer_("sponsor " + options.endpoint),
         channel_(OpenChannel(options.endpoint, CredentialsOfPeerClient())),
         stub_(v1::SponsorService::NewStub(channel_)) {}
@@ -51,17 +52,36 @@ class SponsorClient::Impl {
 
   template <class Request, class Reply>
   Status Send(Method<Request, Reply> method, const Request& request, Reply& reply) {
+    return Send(method, request, reply, timeout_);
+  }
+
+  template <class Request, class Reply>
+  Status Send(Method<Request, Reply> method, const Request& request, Reply& reply, Millis timeout) {
     WaitIfBroken();
     grpc::ClientContext context;
-    SetTimeout(context, timeout_);
+    SetTimeout(context, timeout);
     return FromGrpc(((*stub_).*method)(&context, request, &reply), peer_);
   }
 
   /// Sends, and decodes the answer.
   template <class Value, class Request, class Reply>
   Result<Value> Call(Method<Request, Reply> method, const Request& request) {
+    return Call<Value>(method, request, timeout_);
+  }
+
+  /// The sponsor has memory to allocate first.
+  template <class Request>
+  Result<Lease> Grow(Method<Request, v1::Lease> method, const Request& request) {
+    return Call<Lease>(method, request, grow_timeout_);
+  }
+
+  [[nodiscard]] const std::string& peer() const { return peer_; }
+
+ private:
+  template <class Value, class Request, class Reply>
+  Result<Value> Call(Method<Request, Reply> method, const Request& request, Millis timeout) {
     Reply reply;
-    HECA_RETURN_IF_ERROR(Send(method, request, reply));
+    HECA_RETURN_IF_ERROR(Send(method, request, reply, timeout));
     Result<Value> value = FromMessage(reply);
     if (value.ok()) return value;
     return Status(ErrorCode::kInternal,
@@ -69,9 +89,6 @@ class SponsorClient::Impl {
                   ErrorScope::kConnection);
   }
 
-  [[nodiscard]] const std::string& peer() const { return peer_; }
-
- private:
   /// A synchronous gRPC client moves a connection attempt on only while somebody waits; calls on a broken channel
   /// fail at once, so that the attempt would sit until gRPC's own poller comes by, every five seconds.
   void WaitIfBroken() {
@@ -81,6 +98,7 @@ class SponsorClient::Impl {
   }
 
   const Millis timeout_;
+  const Millis grow_timeout_;
   const std::string peer_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::SponsorService::Stub> stub_;
@@ -111,14 +129,14 @@ Result<SponsorInfo> SponsorClient::Describe() {
 Result<Lease> SponsorClient::Reserve(const ReserveRequest& request) {
   v1::ReserveRequest message;
   ToMessage(request, message);
-  return impl_->Call<Lease>(&v1::SponsorService::Stub::Reserve, message);
+  return impl_->Grow(&v1::SponsorService::Stub::Reserve, message);
 }
 
 Result<Lease> SponsorClient::Extend(const LeaseKey& key, std::uint32_t more) {
   v1::ExtendRequest message;
   ToMessage(key, *message.mutable_key());
   message.set_more_slots(more);
-  return impl_->Call<Lease>(&v1::SponsorService::Stub::Extend, message);
+  return impl_->Grow(&v1::SponsorService::Stub::Extend, message);
 }
 
 Result<Lease> SponsorClient::Renew(const LeaseKey& key, const std::string& owner_boot_id) {

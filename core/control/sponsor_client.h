@@ -12,7 +12,9 @@ namespace heca::control {
 
 struct SponsorClientOptions {
   std::string endpoint;        ///< "10.1.0.3:7301", "[fd00::3]:7301", "m1.example:7301"
-  Millis call_timeout{3'000};  ///< of every call
+  Millis call_timeout{3'000};  ///< of every call but those that make the sponsor allocate memory:
+  /// Reserve and Extend. A tmpfs takes about a second for 4 GiB; a host that died is noticed by the keepalive, in 8 s.
+  Millis grow_timeout{120'000};
 };
 
 /// Thread-safe. No call is repeated here: the caller knows which ones may be (Status::retryable says when).

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -59,6 +60,7 @@ struct Config {
   std::chrono::seconds loss_wait{10};
   std::uint32_t watermark_low = 6;   ///< percent of the limit
   std::uint32_t watermark_high = 12;  ///< percent of the limit
+  std::optional<std::chrono::microseconds> cpu_latency;  ///< empty: as the host is set
   // Observability.
   std::string metrics_listen = "127.0.0.1:9464";  ///< empty: off
 };

@@ -132,6 +132,27 @@ Option Number(const Words& words, T Config::*member, std::uint64_t least, std::u
           [=](const Config& config) { return fmt::format("{}", count(config.*member)); }};
 }
 
+/// Microseconds, or "off".
+Option LatencyOrOff(const Words& words, std::optional<std::chrono::microseconds> Config::*member, std::uint64_t most) {
+  return {words.key,
+          words.group,
+          words.value,
+          words.help,
+          ValueKind::kText,
+          [=](Config& config, std::string_view text) {
+            const auto value = ParseNumber(text);
+            if (text != "off" && (!value || *value > most)) {
+              return Bad(fmt::format("'{}' is neither off nor a number from 0 to {}", text, most));
+            }
+            config.*member = value ? std::optional(std::chrono::microseconds(*value)) : std::nullopt;
+            return Status();
+          },
+          [=](const Config& config) {
+            const auto& value = config.*member;
+            return value ? fmt::format("{}", value->count()) : std::string("off");
+          }};
+}
+
 template <class T>
 Option Choice(const Words& words, T Config::*member, std::vector<std::pair<std::string_view, T>> choices) {
   return {words.key,
@@ -252,6 +273,10 @@ std::vector<Option> MakeOptions() {
              &Config::watermark_low, 0, 50, number),
       Number({"watermark-high", kEngine, "PERCENT", "Eviction ends when this part of the limit is free."},
              &Config::watermark_high, 1, 75, number),
+      LatencyOrOff({"cpu-latency-us", kEngine, "N|off",
+                    "While VMs are governed, no CPU of this host may take longer than this to wake. 0: idle CPUs "
+                    "poll, and remote pages come fastest. off: as the host is set."},
+                   &Config::cpu_latency, 10000),
       TextOrOff({"metrics-listen", kSeen, "HOST:PORT|off", "Prometheus metrics over HTTP."},
                 &Config::metrics_listen, CheckAddress),
       Choice<LogLevel>({"log-level", kSeen, "LEVEL", "trace, debug, info, warn or error; to standard error."},

@@ -53,6 +53,7 @@ node::NodeConfig ToNodeConfig(const Config& config) {
   made.loss_wait = config.loss_wait;
   made.watermark_low = config.watermark_low;
   made.watermark_high = config.watermark_high;
+  made.cpu_latency = config.cpu_latency;
   made.version = Version();
   return made;
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <iterator>
+#include <optional>
 #include <set>
 #include <thread>
 #include <utility>
@@ -21,6 +22,7 @@
 #include "node/session.h"
 #include "node/sponsor_side.h"
 #include "node/sponsors.h"
+#include "os/cpu_latency.h"
 
 namespace heca::node {
 namespace {
@@ -128,11 +130,27 @@ class Node::Impl {
         if (gone) over.push_back(std::move(at->second));
         at = gone ? regions.erase(at) : std::next(at);
       }
+      const bool governing = !regions.empty();
       lock.unlock();
       over.clear();
+      KeepCpusAwake(governing);
       if (auto* side = sponsor_side.load()) side->Tick();
       lock.lock();
       changed.wait_for(lock, kTickEvery);
+    }
+  }
+
+  /// By the housekeeper only.
+  void KeepCpusAwake(bool wanted) {
+    if (!config.cpu_latency || wanted == awake.has_value()) return;
+    awake.reset();
+    if (!wanted || cannot_stay_awake) return;
+    auto request = os::CpuLatency::Request(*config.cpu_latency);
+    if (request.ok()) {
+      awake.emplace(std::move(request).value());
+    } else {
+      cannot_stay_awake = true;
+      Log().warn("cpu-latency-us is not in force: {}", request.status().ToString());
     }
   }
 
@@ -194,6 +212,8 @@ class Node::Impl {
   std::set<RegionId> attaching;
   std::set<std::int32_t> attaching_pids;
   std::thread housekeeper;
+  std::optional<os::CpuLatency> awake;  ///< the housekeeper's
+  bool cannot_stay_awake = false;       ///< the same
 };
 
 Node::Node(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

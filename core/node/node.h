@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,7 @@ struct NodeConfig {
   std::chrono::seconds loss_wait{10};
   std::uint32_t watermark_low = 6;
   std::uint32_t watermark_high = 12;
+  std::optional<std::chrono::microseconds> cpu_latency;
   std::string version;
 };
 

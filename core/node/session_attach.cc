@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include <fmt/format.h>
+
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -218,7 +220,7 @@ void Session::RollBack() {
       const std::lock_guard lock(record_mutex_);
       left = record_;
     }
-    left.name += "#" + std::to_string(left.lease.lease.key.id.value());
+    left.name = fmt::format("{}#{}", left.name, left.lease.lease.key.id.value());
     left.phase = RecordPhase::kEnding;
     left.target_fd = -1;
     const Status written = context_.journal.Write(left);

@@ -3,8 +3,9 @@
 
 Boundary: the touching instruction (floor, heca), send() to last byte of recv() (wire), all in one process, one after
 the other in each round. Read faults in random order over memory that is away; the process, hecad and the sponsor share
-the CPUs named; hecad evicts as it goes. Memory is warm: every page was written before. Once with all CPUs, once with
-everything on one CPU, where no wake-up crosses CPUs (in a virtual machine each of those may cost tens of us).
+the CPUs named; hecad evicts as it goes. Memory is warm: every page was written before. Three times: with all CPUs, idle
+ones kept awake (idle_cpus.py); with all CPUs as this machine is set; with everything on one CPU, where no wake-up crosses
+CPUs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.bench import Bench
+from idle_cpus import AwakeCpus
 from machine import percentile
 from program import Program
 
@@ -56,13 +58,17 @@ def measure(rounds: int, cpus: set[int], raw: Path) -> dict[str, Any]:
 def run(quick: bool) -> dict[str, Any]:
     rounds = 4000 if quick else 20000
     every = os.sched_getaffinity(0)
-    free = measure(rounds, every, RAW)
-    return {"boundary": __doc__, **free, "one_cpu": measure(rounds, {max(every)}, RAW.with_suffix(".one_cpu.raw"))}
+    with AwakeCpus():
+        awake = measure(rounds, every, RAW)
+    return {"boundary": __doc__, **awake,
+            "as_set": measure(rounds, every, RAW.with_suffix(".as_set.raw")),
+            "one_cpu": measure(rounds, {max(every)}, RAW.with_suffix(".one_cpu.raw"))}
 
 
 def table(result: dict[str, Any]) -> str:
     lines = []
-    for title, figures in (("all CPUs", result), ("one CPU", result["one_cpu"])):
+    for title, figures in (("all CPUs, awake", result), ("all CPUs, as set", result["as_set"]),
+                           ("one CPU", result["one_cpu"])):
         lines.append(f"{title:16}{'p50 us':>10}{'p99 us':>10}")
         for name in ("uffd_floor_us", "wire_us", "heca_us"):
             lines.append(f"{name:16}{figures[name]['p50']:10.1f}{figures[name]['p99']:10.1f}")

@@ -4,7 +4,7 @@
 threads: random reads by N threads of one process over 512 MiB, 64 MiB of it local. regions: N processes of 64 MiB with
 one thread each, 32 MiB local. Boundary of a fault: a touch that took longer than 2 us, in the touching thread.
 attach: the hecactl call for a sparse file (1 page of data), with a sponsor that does not reserve; stop_us is how long
-the process stood still. bytes_per_page: growth of hecad's resident memory and of its journal per 4 KiB page governed.
+the process stood still. Idle CPUs are kept awake (idle_cpus.py). bytes_per_page: growth of hecad's resident memory and of its journal per 4 KiB page governed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from idle_cpus import AwakeCpus
 from lab.bench import Bench
 from program import Program
 
@@ -79,6 +80,11 @@ def attach_times(sizes: list[int]) -> tuple[dict[str, float], float, dict[str, f
 
 
 def run(quick: bool) -> dict[str, Any]:
+    with AwakeCpus():
+        return measure(quick)
+
+
+def measure(quick: bool) -> dict[str, Any]:
     times, stop_us, per_page = attach_times([1, 16] if quick else [1, 16, 64, 256])
     return {"boundary": __doc__,
             "faults_per_s": faults_by_threads([1, 4] if quick else list(range(1, 9))),

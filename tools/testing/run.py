@@ -34,10 +34,10 @@ def run_tier(name: str) -> Results:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/test", formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     epilog="tiers:\n" + "\n".join(f"  {name:12} needs {tier.needs}"
+                                     epilog="tiers:\n" + "\n".join(f"  {name:16} needs {tier.needs}"
                                                                    for name, tier in TIERS.items()))
-    parser.add_argument("tier", nargs="*", help="default: all but long")
-    chosen = parser.parse_args().tier or [name for name in TIERS if name != "long"]
+    parser.add_argument("tier", nargs="*", help="default: all but long and its parts")
+    chosen = parser.parse_args().tier or [name for name in TIERS if not name.startswith("long")]
     unknown = [name for name in chosen if name not in TIERS]
     if unknown:
         parser.error(f"no tier {', '.join(unknown)}; there are: {', '.join(TIERS)}")

@@ -109,11 +109,14 @@ def python() -> Results:
     return pytest("tests/python")
 
 
+# For tests that mostly wait. A file stays together, since its tests may share equipment. Guests of the lab would slow each
+# other: there it is for the long form only, which has the patience.
+TWO_AT_ONCE = ("-n", "2", "--dist", "loadfile")
+
+
 def integration() -> Results:
     build("dev")
-    # These tests mostly wait: two at once. A file stays together, since its tests may share equipment. Guests of the lab
-    # would slow each other.
-    return pytest("tests/integration", "-n", "2", "--dist", "loadfile")
+    return pytest("tests/integration", *TWO_AT_ONCE)
 
 
 def lab() -> Results:
@@ -173,20 +176,42 @@ def sanitizers() -> Results:
 LONG = {"HECA_LONG": "1", "PYTEST_ADDOPTS": "-o timeout=7200"}
 
 
-def long() -> Results:
+def long_unit() -> Results:
     results = Results()
     for preset in ("asan", "ubsan", "tsan"):
         results.add(sanitized(preset, None))
+    return results
+
+
+def long_integration() -> Results:
     build("dev")
-    results.add(pytest("tests/integration", environment=LONG))
-    results.add(pytest("tests/lab", environment=LONG))
+    return pytest("tests/integration", *TWO_AT_ONCE, environment=LONG)
+
+
+def long_lab() -> Results:
+    build("dev")
+    return pytest("tests/lab", *TWO_AT_ONCE, environment=LONG)
+
+
+def long_process() -> Results:
+    results = Results()
     for preset in ("asan", "tsan"):
         build(preset, ["hecad", "hecactl"])
         build_directory = str(ROOT / "build" / preset)
         options = {**SANITIZER_OPTIONS, "TSAN_OPTIONS": f"{SANITIZER_OPTIONS['TSAN_OPTIONS']}:{HECAD_UNDER_TSAN}"}
         results.add(pytest("tests/integration", "-k", "process",
                            environment={**LONG, "HECA_BUILD": build_directory, **options}))
-    results.add(fuzz(seconds=300))
+    return results
+
+
+def long_fuzz() -> Results:
+    return fuzz(seconds=300)
+
+
+def long() -> Results:
+    results = Results()
+    for part in (long_unit, long_integration, long_lab, long_process, long_fuzz):
+        results.add(part())
     return results
 
 
@@ -205,5 +230,10 @@ TIERS: dict[str, Tier] = {
     "fuzz": Tier("clang with libFuzzer", fuzz),
     "sanitizers": Tier("; ".join(f"{preset} builds of {', '.join(rooms)}" for preset, rooms in SANITIZED.items()),
                        sanitizers),
-    "long": Tier("all of the above and some hours", long),
+    "long-unit": Tier("asan, ubsan and tsan builds of every room", long_unit),
+    "long-integration": Tier("what integration needs, 20 minutes", long_integration),
+    "long-lab": Tier("what lab needs, an hour and a half", long_lab),
+    "long-process": Tier("asan and tsan builds of hecad", long_process),
+    "long-fuzz": Tier("what fuzz needs, 25 minutes", long_fuzz),
+    "long": Tier("all parts of long-*, some hours", long),
 }

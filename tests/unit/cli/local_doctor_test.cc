@@ -110,6 +110,23 @@ TEST_F(LocalDoctor, TransparentHugePages) {
   Expect("shmem huge pages", Verdict::kWarn, "always: RAM files may be backed by 2 MiB pages");
 }
 
+TEST_F(LocalDoctor, IdleCpus) {
+  Expect("idle CPUs", Verdict::kOk, "none");
+  Put("sys/devices/system/cpu/cpuidle/current_driver", "intel_idle\n");
+  Put("sys/devices/system/cpu/cpu0/cpuidle/state0/latency", "0\n");
+  Put("sys/devices/system/cpu/cpu0/cpuidle/state1/latency", "2\n");
+  Expect("idle CPUs", Verdict::kOk, "intel_idle");
+  Put("sys/devices/system/cpu/cpu0/cpuidle/state2/latency", "133\n");
+  Expect("idle CPUs", Verdict::kWarn, "may take 133 us to wake (intel_idle)");
+  Put("sys/devices/system/cpu/cpu0/cpuidle/state2/disable", "1\n");
+  Expect("idle CPUs", Verdict::kOk, "intel_idle");
+  Put("sys/devices/system/cpu/cpuidle/current_driver", "haltpoll\n");
+  Put("sys/module/haltpoll/parameters/guest_halt_poll_ns", "200000\n");
+  Expect("idle CPUs", Verdict::kOk, "haltpoll");
+  Put("sys/module/haltpoll/parameters/guest_halt_poll_ns", "0\n");
+  Expect("idle CPUs", Verdict::kWarn, "halt at once in this VM: a remote page may take twice as long");
+}
+
 TEST(MergeChecks, HecadsWordCounts) {
   const auto merged =
       MergeChecks({{"kernel", Verdict::kOk, "hecad's", ""}},

@@ -171,6 +171,19 @@ TEST_F(SponsorRpc, ASponsorThatDoesNotAnswerIsGivenUp) {
   EXPECT_TRUE(client_->Describe().ok());
 }
 
+TEST_F(SponsorRpc, ASponsorMayTakeItsTimeToAllocate) {
+  const auto hasty = Client(Millis(100));
+  sponsor_.Block();
+  std::thread later([this] {
+    std::this_thread::sleep_for(Millis(400));
+    sponsor_.Unblock();
+  });
+  const auto lease = hasty->Reserve(Request());
+  later.join();
+  ASSERT_TRUE(lease.ok()) << lease.status().ToString();
+  EXPECT_TRUE(hasty->Extend(lease->key, 10).ok());
+}
+
 TEST_F(SponsorRpc, OldAndNewPeersAreNamed) {
   sponsor_.ChangeInfo([](SponsorInfo& info) { info.protocol_version = info.oldest_protocol_version = 99; });
   EXPECT_EQ(client_->Describe().status().code(), ErrorCode::kUnsupported);

@@ -48,6 +48,7 @@ TEST(ConfigOptions, SetsWhatItSays) {
       {"control-listen", "[::1]:0"},
       {"watermark-low", "0"},
       {"watermark-high", "10"},
+      {"cpu-latency-us", "20"},
       {"min-residence-ms", "0"},
       {"prefetch", "off"},
       {"prefetch-max", "8"},
@@ -73,6 +74,11 @@ TEST(ConfigOptions, SetsWhatItSays) {
   EXPECT_EQ(config.control_listen, "[::1]:0");
   EXPECT_EQ(config.watermark_low, 0U);
   EXPECT_EQ(config.watermark_high, 10U);
+  EXPECT_EQ(config.cpu_latency, std::chrono::microseconds(20));
+  ASSERT_TRUE(FindOption("cpu-latency-us")->set(config, "off").ok());
+  EXPECT_EQ(config.cpu_latency, std::nullopt);
+  EXPECT_FALSE(FindOption("cpu-latency-us")->set(config, "10001").ok());
+  EXPECT_FALSE(FindOption("cpu-latency-us")->set(config, "fast").ok());
   EXPECT_EQ(config.min_residence.count(), 0);
   EXPECT_FALSE(config.prefetch);
   EXPECT_EQ(config.prefetch_max, 8U);

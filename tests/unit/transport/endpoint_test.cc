@@ -23,7 +23,7 @@ TEST(Endpoint, RefusesTheRestAndSaysWhatToWrite) {
     EXPECT_EQ(endpoint.status().code(), ErrorCode::kInvalidArgument) << text;
     EXPECT_NE(endpoint.status().message().find("HOST:PORT"), std::string::npos) << text;
   }
-  EXPECT_FALSE(Endpoint::Parse(std::string(300, 'a') + ":1").ok());
+  EXPECT_FALSE(Endpoint::Parse(std::string(300, 'a').append(":1")).ok());
 }
 
 }  // namespace
