@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <fmt/format.h>
-
 #include <sys/stat.h>
 #include <unistd.h>
 

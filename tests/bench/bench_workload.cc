@@ -4,7 +4,7 @@
 //   quicksort  one sort of random 64-bit numbers, Hoare's partition
 //   chase      a random cycle through all pages, a dependent load each; as many steps as there are pages
 //   zipf       reads of pages by a zipf law (s = 0.99), 8 words a page; four times as many reads as there are pages
-//   scan       reads 8 words of every page, in order
+//   scan       reads 8 words of every page, in order; on the line "write" writes a word of every page instead
 //   sparse     touches one page only; the rest of the file stays a hole
 //   faults-N   N threads touch random pages for SECONDS; prints touches that took longer than 2 us (faults)
 // Prints "ready PID"; then for each line read from standard input runs once and prints "seconds S check C".
@@ -25,6 +25,7 @@
 #include <random>
 #include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -106,6 +107,11 @@ void FillForZipf(Words words) {
   for (std::size_t i = 0; i < words.size(); ++i) words[i] = i;
 }
 
+std::uint64_t WriteAll(Words words) {
+  for (std::size_t word = 0; word < words.size(); word += kWordsPerPage) ++words[word];
+  return words[0];
+}
+
 std::uint64_t Scan(Words words) {
   std::uint64_t sum = 0;
   for (std::size_t word = 0; word < words.size(); word += 64) sum += words[word];
@@ -181,6 +187,7 @@ int main(int argc, char** argv) {
   }
   const Words words(static_cast<std::uint64_t*>(map), bytes / 8);
   std::function<std::uint64_t()> run;
+  std::function<std::uint64_t()> run_write;
   if (kind == "quicksort") {
     FillForSort(words);
     run = [words] { return Sort(words); };
@@ -193,6 +200,7 @@ int main(int argc, char** argv) {
   } else if (kind == "scan") {
     FillForZipf(words);
     run = [words] { return Scan(words); };
+    run_write = [words] { return WriteAll(words); };
   } else if (kind == "sparse") {
     words[0] = 1;
     run = [words] { return words[0]; };
@@ -208,8 +216,9 @@ int main(int argc, char** argv) {
   std::fflush(stdout);
   char line[64];
   while (std::fgets(line, sizeof line, stdin) != nullptr) {
+    const auto& body = run_write && std::string_view(line) == "write\n" ? run_write : run;
     const auto begin = Clock::now();
-    const std::uint64_t check = run();
+    const std::uint64_t check = body();
     std::printf("seconds %.6f check %llu\n", SecondsSince(begin), static_cast<unsigned long long>(check));
     std::fflush(stdout);
   }

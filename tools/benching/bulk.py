@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Bulk throughput beside one iperf3 stream over loopback in the same run.
 
-write-back: `limit` from everything to 64 MiB, bytes that left / time until the limit holds.
+first:      `limit` from everything to 64 MiB, bytes that left / time until the limit holds: the sponsor reserves and the
+            kernel zeroes the memory lent.
+growing:    one thread writes a word of every page in order with the limit at everything again: all of them come home.
+write-back: `limit` to 64 MiB once more, into memory that is warm.
 prefetch:   one thread reads all pages in order while hecad evicts behind it.
 home:       `detach`, bytes fetched / time.
-Boundary: the hecactl call (write-back, home), the reading loop (prefetch). Data is not zero and not repeated.
+Boundary: the hecactl call (first, write-back, home), the loop (growing, prefetch). Data is not zero and not repeated. Idle
+CPUs are kept awake (idle_cpus.py).
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from idle_cpus import AwakeCpus
 from lab.bench import Bench
 from lab.deadline import LabError
 from lab.hecad import free_port
@@ -53,31 +58,43 @@ def one_round(number: int) -> dict[str, float]:
         compute = bench.compute(sponsor, log_level="info")
         program = bench.keep(Program("bench_workload", Path("/dev/shm/heca-bench-bulk"), str(MIB), "scan"))
         compute.attach(program.pid, "bulk", f"{MIB}MiB", extra=["--map", str(program.file)])
-        begin = time.monotonic()
-        compute.limit("bulk", f"{LOCAL}MiB")
-        write_back = (MIB - LOCAL) * 1.048576 / (time.monotonic() - begin)
+        leaving = (MIB - LOCAL) * 1.048576  # MB
+
+        def shrink() -> float:
+            begin = time.monotonic()
+            compute.limit("bulk", f"{LOCAL}MiB")
+            return leaving / (time.monotonic() - begin)
+
+        first = shrink()
+        compute.limit("bulk", f"{MIB}MiB")
+        growing = leaving / program.timed("write")
+        write_back = shrink()
         prefetch = MIB * 1.048576 / program.timed()
         away = compute.region("bulk")["away_bytes"] / 1e6
         begin = time.monotonic()
         compute.detach("bulk")
         home = away / (time.monotonic() - begin)
-        return {"round": number, "iperf3": iperf3(2), "write_back": write_back, "prefetch": prefetch, "home": home}
+        return {"round": number, "iperf3": iperf3(2), "first": first, "growing": growing, "write_back": write_back,
+                "prefetch": prefetch, "home": home}
     finally:
         bench.close()
 
 
+PARTS = ("first", "growing", "write_back", "prefetch", "home")
+
+
 def run(quick: bool) -> dict[str, Any]:
-    rows = [one_round(number) for number in range(1 if quick else 5)]
+    with AwakeCpus():
+        rows = [one_round(number) for number in range(1 if quick else 5)]
 
     def median(name: str) -> float:
         return sorted(row[name] for row in rows)[len(rows) // 2]
 
-    ratios = {name: median(name) / median("iperf3") for name in ("write_back", "prefetch", "home")}
+    ratios = {name: median(name) / median("iperf3") for name in PARTS}
     return {"boundary": __doc__, "rounds": rows, "ratio": ratios}
 
 
 def table(result: dict[str, Any]) -> str:
-    columns = {"round": "round", "iperf3": "iperf3 MB/s", "write_back": "write-back MB/s", "prefetch": "prefetch MB/s",
-               "home": "home MB/s"}
+    columns = {"round": "round", "iperf3": "iperf3 MB/s"} | {name: f"{name.replace('_', '-')} MB/s" for name in PARTS}
     ratios = ", ".join(f"{name} {value:.2f}" for name, value in result["ratio"].items())
     return f"{rows_as_table(result['rounds'], columns)}\nmedian ratios to iperf3: {ratios}   (to reach: 0.8)"

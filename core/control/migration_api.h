@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What the hecad that a VM leaves asks of the one it moves to. The node room implements it; MigrationClient
+// (control/migration_client.h) implements it over gRPC between peers.
+//
+//   Prepare ──> prepared ──Open──> open ──(RESUME there)──> running ──(last page)──> complete
+//                  └────── Abort ───┴──> gone                   (no way back from here)
+//
+// Every call after Prepare shows the key of the image's lease, whose secret only the two sides know. A wrong key is
+// kPermissionDenied, an arrival that is not known (any more) kNotFound.
+#pragma once
+
+#include <string>
+
+#include "control/migration_types.h"
+#include "heca/status.h"
+
+namespace heca::control {
+
+/// Thread-safe. Calls block for as long as a network call does, Prepare for as long as QEMU needs too.
+class MigrationApi {
+ public:
+  virtual ~MigrationApi() = default;
+  /// Refused with the destination's QEMU left as it was: kFailedPrecondition (other RAM, no QMP, what cannot be
+  /// governed), kResourceExhausted (no room), kAlreadyExists (the region's name).
+  [[nodiscard]] virtual Status Prepare(const PrepareRequest& request) = 0;
+  /// The source's VM is stopped and its disks are drained: serve faults from the image from now on. May be repeated.
+  [[nodiscard]] virtual Status Open(const RegionId& region, const LeaseKey& image) = 0;
+  [[nodiscard]] virtual Result<Arrival> Look(const RegionId& region, const LeaseKey& image) = 0;
+  /// kFailedPrecondition once the VM runs there.
+  [[nodiscard]] virtual Status Abort(const RegionId& region, const LeaseKey& image, const std::string& why) = 0;
+};
+
+}  // namespace heca::control

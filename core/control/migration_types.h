@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The values of a live migration: what an operator asks for and is told, and what the two hecads say to each other.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "control/sponsor_api.h"
+#include "heca/types.h"
+
+namespace heca::control {
+
+/// When the VM changes over to the destination.
+enum class MigrationMode : std::uint8_t {
+  kInvalid = 0,
+  kPostCopy = 1,  ///< at once; all memory follows
+  kHybrid = 2,    ///< after rounds that copy memory ahead, once what is left is small or time is up
+  kPreCopy = 3,   ///< only when what is left fits the downtime goal
+};
+
+/// What `hecactl migrate` asks for.
+struct MigrateSpec {
+  std::int32_t pid = 0;     ///< of the source's QEMU; exactly one of pid and domain
+  std::string domain;
+  std::string qmp_socket;   ///< of the source's QEMU; empty: found for a domain
+  std::string destination;  ///< peer name, or HOST:PORT of the other hecad's control plane
+  // For a QEMU that waits at the destination with `-incoming defer`; not needed under libvirt.
+  std::int32_t destination_pid = 0;
+  std::string destination_qmp;  ///< path on the destination's host
+  std::string uri;              ///< as of QMP's migrate and migrate-incoming: where the device state travels
+  MigrationMode mode = MigrationMode::kPostCopy;
+  Millis downtime_goal{300};
+  std::uint64_t bandwidth = 0;  ///< bytes a second for what is copied ahead or behind; 0: as fast as it goes
+};
+
+/// What has been reached; of a migration that went well, all of it.
+struct MigrationSummary {
+  RegionId region;
+  MigrationMode mode = MigrationMode::kInvalid;
+  Millis total{0};           ///< from the call until no page is left at the source
+  Nanos downtime{0};         ///< from the source's STOP to the destination's RESUME
+  Bytes memory;              ///< of the VM
+  Bytes moved;               ///< pages that were copied over the network
+  Bytes zero;                ///< pages that needed no copy, since they hold nothing
+  std::uint64_t faults = 0;  ///< pages that a thread of the VM had to wait for
+  Nanos fault_p50{0};        ///< how long
+  Nanos fault_p99{0};
+};
+
+/// A block of guest RAM, alike on both sides.
+struct RamBlock {
+  std::string name;  ///< QEMU's, e.g. "pc.ram"
+  Bytes size;
+};
+
+/// What the destination is told while the VM still runs at the source. It captures the QEMU that waits, registers its
+/// memory, and answers no fault before Open.
+struct PrepareRequest {
+  RegionId region;
+  std::string source_node;
+  std::string source_address;  ///< HOST:PORT of the source's control plane, which lends the image
+  Lease image;                 ///< slot n is page n - 1 of the stopped VM
+  std::vector<RamBlock> blocks;  ///< in the order of the pages
+  std::int32_t pid = 0;        ///< of the QEMU that waits; exactly one of pid and domain
+  std::string domain;
+  std::string qmp_socket;      ///< empty: found for a domain
+  std::string uri;             ///< for migrate-incoming; empty: somebody else says it
+};
+
+enum class ArrivalState : std::uint8_t {
+  kInvalid = 0,
+  kPrepared = 1,  ///< registered; faults wait
+  kOpen = 2,      ///< faults are served; the VM has not run here yet
+  kRunning = 3,   ///< the VM runs here; pages still come
+  kComplete = 4,  ///< nothing is needed from the source any more
+  kFailed = 5,    ///< over without the VM having run here: `trouble`
+};
+
+/// How far the destination is.
+struct Arrival {
+  ArrivalState state = ArrivalState::kInvalid;
+  Bytes left;                ///< still at the source
+  Bytes moved;
+  Bytes zero;
+  Nanos open_to_resume{0};   ///< from Open to the VM's RESUME there
+  std::uint64_t faults = 0;
+  Nanos fault_p50{0};
+  Nanos fault_p99{0};
+  std::string trouble;
+};
+
+[[nodiscard]] std::string_view ToString(MigrationMode mode);  // "post-copy", "hybrid", "pre-copy"
+[[nodiscard]] std::string_view ToString(ArrivalState state);  // "prepared", "open", "running", "complete", "failed"
+
+}  // namespace heca::control
