@@ -1,42 +1,23 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // AttachSpec <-> message, with the checks that need no knowledge of this host.
-#include <algorithm>
-#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <utility>
 
+#include "control/checks.h"
 #include "control/convert_enum.h"
 #include "control/convert_node.h"
-#include "control/convert_sponsor.h"
 #include "control/status_map.h"
 
 namespace heca::control {
 namespace {
 
-constexpr std::size_t kMaxRegionName = 64;
-constexpr std::size_t kMaxPath = 4096;  // PATH_MAX
 constexpr int kMaxListed = 64;          // sponsors, options
 constexpr std::uint32_t kMaxReplicas = 8;
 
 Status Invalid(std::string text) { return Status(ErrorCode::kInvalidArgument, std::move(text)); }
 
-Status CheckPath(std::string_view what, const std::string& path) {
-  if (path.size() >= kMaxPath) return Invalid(std::string(what) + " is longer than 4095 bytes");
-  if (path.find('\0') != std::string::npos) return Invalid(std::string(what) + " holds a zero byte");
-  return Status();
-}
-
 }  // namespace
-
-Status CheckRegionName(const RegionId& name) {
-  const bool good = std::all_of(name.begin(), name.end(), [](char c) {
-    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    return letter || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
-  });
-  if (good && !name.empty() && name.size() <= kMaxRegionName) return Status();
-  return Invalid("region name '" + name.substr(0, kMaxRegionName) +
-                 "': must be 1 to 64 of letters, digits, '.', '_' and '-'");
-}
 
 Status CheckSpec(const AttachSpec& spec) {
   if ((spec.pid != 0) == !spec.domain.empty()) return Invalid("give either a domain or a pid to attach to");

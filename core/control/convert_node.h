@@ -16,8 +16,6 @@ void ToMessage(const AttachSpec& from, v1::AttachRequest& to);
 [[nodiscard]] Result<AttachSpec> FromMessage(const v1::AttachRequest& from);
 /// Refuses what a message cannot say: two targets, or a limit and a ratio.
 [[nodiscard]] Status CheckSpec(const AttachSpec& spec);
-/// A region's name is `[A-Za-z0-9._-]{1,64}`.
-[[nodiscard]] Status CheckRegionName(const RegionId& name);
 
 void ToMessage(const Progress& from, v1::Progress& to);
 void ToMessage(const RegionInfo& from, v1::RegionInfo& to);

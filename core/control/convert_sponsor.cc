@@ -4,8 +4,10 @@
 #include <bit>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <utility>
 
+#include "control/checks.h"
 #include "control/status_map.h"
 
 namespace heca::control {
@@ -57,19 +59,6 @@ Result<DataEndpoint> FromMessage(const v1::DataEndpoint& from) {
 }
 
 }  // namespace
-
-Status CheckName(std::string_view what, std::string_view value, bool may_be_empty) {
-  if (value.empty() && !may_be_empty) return Invalid(std::string(what) + " is missing");
-  if (value.size() > kMaxName) {
-    return Invalid(std::string(what) + " has " + std::to_string(value.size()) + " bytes, more than 255");
-  }
-  for (const char c : value) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      return Invalid(std::string(what) + " holds a control character");
-    }
-  }
-  return Status();
-}
 
 void ToMessage(const SponsorInfo& from, v1::SponsorInfo& to) {
   to.set_node(Utf8(from.node));

@@ -3,18 +3,11 @@
 // implementation of SponsorApi sees a value outside its contract.
 #pragma once
 
-#include <cstddef>
-#include <string_view>
-
 #include "control/sponsor_api.h"
 #include "heca/status.h"
 #include "heca/v1/sponsor.pb.h"
 
 namespace heca::control {
-
-/// Longest name, boot id, region or address that is accepted from a peer.
-inline constexpr std::size_t kMaxName = 255;
-[[nodiscard]] Status CheckName(std::string_view what, std::string_view value, bool may_be_empty);
 
 void ToMessage(const SponsorInfo& from, v1::SponsorInfo& to);
 void ToMessage(const ReserveRequest& from, v1::ReserveRequest& to);

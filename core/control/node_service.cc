@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "control/checks.h"
 #include "control/convert_enum.h"
 #include "control/convert_node.h"
 #include "control/long_operation.h"

@@ -1,111 +1,57 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "control/sponsor_client.h"
 
-#include <algorithm>
-#include <chrono>
-#include <memory>
 #include <string>
-#include <string_view>
 #include <utility>
 
+#include "control/checks.h"
 #include "control/convert_sponsor.h"
-#include "control/credentials.h"
-#include "control/grpc_channel.h"
-#include "control/status_map.h"
+#include "control/peer_caller.h"
 #include "heca/v1/sponsor.grpc.pb.h"
 
 namespace heca::control {
-namespace {
-
-constexpr Millis kReconnectWait{500};  // of a call on a broken connection
-
-Status CheckEndpoint(const std::string& endpoint) {
-  const std::size_t colon = endpoint.rfind(':');
-  const std::string_view host = std::string_view(endpoint).substr(0, colon == std::string::npos ? 0 : colon);
-  const std::string_view port = colon == std::string::npos ? "" : std::string_view(endpoint).substr(colon + 1);
-  const bool bare_ipv6 = host.find(':') != std::string_view::npos && (host.front() != '[' || host.back() != ']');
-  std::uint32_t number = 0;
-  for (const char c : port.substr(0, 6)) {
-    number = c < '0' || c > '9' ? 65536 : number * 10 + static_cast<std::uint32_t>(c - '0');
-    if (number > 65535) break;
-  }
-  if (host.empty() || bare_ipv6 || host.find('/') != std::string_view::npos || number == 0 || number > 65535) {
-    return Status(ErrorCode::kInvalidArgument,
-                  "sponsor endpoint '" + endpoint + "': write it as HOST:PORT or [IPV6]:PORT");
-  }
-  return Status();
-}
-
-}  // namespace
 
 class SponsorClient::Impl {
  public:
   explicit Impl(const SponsorClientOptions& options)
-      : timeout_(options.call_timeout),
-        grow_timeout_(options.grow_timeout),
-        peer_("sponsor " + options.endpoint),
-        channel_(OpenChannel(options.endpoint, CredentialsOfPeerClient())),
-        stub_(v1::SponsorService::NewStub(channel_)) {}
+      : timeout_(options.call_timeout), grow_timeout_(options.grow_timeout), caller_("sponsor", options.endpoint) {}
+
+  using Caller = PeerCaller<v1::SponsorService>;
 
   template <class Request, class Reply>
-  using Method = grpc::Status (v1::SponsorService::Stub::*)(grpc::ClientContext*, const Request&, Reply*);
-
-  template <class Request, class Reply>
-  Status Send(Method<Request, Reply> method, const Request& request, Reply& reply) {
-    return Send(method, request, reply, timeout_);
-  }
-
-  template <class Request, class Reply>
-  Status Send(Method<Request, Reply> method, const Request& request, Reply& reply, Millis timeout) {
-    WaitIfBroken();
-    grpc::ClientContext context;
-    SetTimeout(context, timeout);
-    return FromGrpc(((*stub_).*method)(&context, request, &reply), peer_);
+  Status Send(Caller::Method<Request, Reply> method, const Request& request, Reply& reply) {
+    return caller_.Send(method, request, reply, timeout_);
   }
 
   /// Sends, and decodes the answer.
   template <class Value, class Request, class Reply>
-  Result<Value> Call(Method<Request, Reply> method, const Request& request) {
+  Result<Value> Call(Caller::Method<Request, Reply> method, const Request& request) {
     return Call<Value>(method, request, timeout_);
   }
 
   /// The sponsor has memory to allocate first.
   template <class Request>
-  Result<Lease> Grow(Method<Request, v1::Lease> method, const Request& request) {
+  Result<Lease> Grow(Caller::Method<Request, v1::Lease> method, const Request& request) {
     return Call<Lease>(method, request, grow_timeout_);
   }
 
-  [[nodiscard]] const std::string& peer() const { return peer_; }
+  [[nodiscard]] const std::string& peer() const { return caller_.peer(); }
 
  private:
   template <class Value, class Request, class Reply>
-  Result<Value> Call(Method<Request, Reply> method, const Request& request, Millis timeout) {
+  Result<Value> Call(Caller::Method<Request, Reply> method, const Request& request, Millis timeout) {
     Reply reply;
-    HECA_RETURN_IF_ERROR(Send(method, request, reply, timeout));
-    Result<Value> value = FromMessage(reply);
-    if (value.ok()) return value;
-    return Status(ErrorCode::kInternal,
-                  peer_ + " answered outside the protocol: " + std::string(value.status().message()),
-                  ErrorScope::kConnection);
-  }
-
-  /// A synchronous gRPC client moves a connection attempt on only while somebody waits; calls on a broken channel
-  /// fail at once, so that the attempt would sit until gRPC's own poller comes by, every five seconds.
-  void WaitIfBroken() {
-    if (channel_->GetState(true) != GRPC_CHANNEL_TRANSIENT_FAILURE) return;
-    const auto wait = std::min(timeout_, kReconnectWait);
-    static_cast<void>(channel_->WaitForConnected(std::chrono::system_clock::now() + wait));
+    HECA_RETURN_IF_ERROR(caller_.Send(method, request, reply, timeout));
+    return caller_.Checked(FromMessage(reply));
   }
 
   const Millis timeout_;
   const Millis grow_timeout_;
-  const std::string peer_;
-  const std::shared_ptr<grpc::Channel> channel_;
-  const std::unique_ptr<v1::SponsorService::Stub> stub_;
+  const Caller caller_;
 };
 
 Result<std::unique_ptr<SponsorClient>> SponsorClient::Create(const SponsorClientOptions& options) {
-  HECA_RETURN_IF_ERROR(CheckEndpoint(options.endpoint));
+  HECA_RETURN_IF_ERROR(CheckEndpoint("sponsor endpoint", options.endpoint));
   return std::unique_ptr<SponsorClient>(new SponsorClient(std::make_unique<Impl>(options)));
 }
 

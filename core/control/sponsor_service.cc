@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "control/checks.h"
 #include "control/convert_sponsor.h"
 #include "control/status_map.h"
 
