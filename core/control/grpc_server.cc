@@ -19,7 +19,8 @@ constexpr Millis kPatienceOfDestructor{2'000};
 
 }  // namespace
 
-Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerSetup& setup, grpc::Service& service) {
+Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerSetup& setup,
+                                                      const std::vector<grpc::Service*>& services) {
   grpc::ResourceQuota quota(setup.name);
   quota.SetMaxThreads(setup.max_threads);
   quota.Resize(setup.max_memory);
@@ -27,7 +28,7 @@ Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerSetup& set
   int port = 0;
   grpc::ServerBuilder builder;
   builder.AddListeningPort(setup.address, setup.credentials, &port);
-  builder.RegisterService(&service);
+  for (grpc::Service* service : services) builder.RegisterService(service);
   builder.SetResourceQuota(quota);
   builder.SetMaxReceiveMessageSize(setup.max_message);
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);

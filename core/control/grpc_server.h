@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/clock.h"
 #include "heca/status.h"
@@ -27,8 +28,9 @@ struct GrpcServerSetup {
 /// One thread at a time.
 class GrpcServer {
  public:
-  /// `service` outlives the server. Fails (kFailedPrecondition) when gRPC cannot bind; gRPC does not tell why.
-  static Result<std::unique_ptr<GrpcServer>> Start(const GrpcServerSetup& setup, grpc::Service& service);
+  /// The services outlive the server. Fails (kFailedPrecondition) when gRPC cannot bind; gRPC does not tell why.
+  static Result<std::unique_ptr<GrpcServer>> Start(const GrpcServerSetup& setup,
+                                                   const std::vector<grpc::Service*>& services);
   ~GrpcServer();
   [[nodiscard]] int port() const { return port_; }
   /// See LocalServer::Stop. Idempotent.

@@ -29,7 +29,7 @@ class LocalServer::Impl {
                                                       .max_threads = kMaxThreads,
                                                       .max_memory = kMaxMemory,
                                                       .max_message = kMaxMessage},
-                                                     service_));
+                                                     {&service_}));
     return file_.Publish(options.mode, options.group);
   }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The words for this room's enumerations, as JSON output and metrics show them: stable, lower case.
+#include "control/migration_types.h"
 #include "control/node_types.h"
 #include "control/region_stats.h"
 #include "control/sponsor_api.h"
@@ -117,6 +118,28 @@ std::string_view ToString(EventKind value) {
     case EventKind::kPeerRebooted: return "peer-rebooted";
     case EventKind::kResuming: return "resuming";
     case EventKind::kResolved: return "resolved";
+  }
+  return "unknown";
+}
+
+std::string_view ToString(MigrationMode mode) {
+  switch (mode) {
+    case MigrationMode::kInvalid: return "invalid";
+    case MigrationMode::kPostCopy: return "post-copy";
+    case MigrationMode::kHybrid: return "hybrid";
+    case MigrationMode::kPreCopy: return "pre-copy";
+  }
+  return "unknown";
+}
+
+std::string_view ToString(ArrivalState state) {
+  switch (state) {
+    case ArrivalState::kInvalid: return "invalid";
+    case ArrivalState::kPrepared: return "prepared";
+    case ArrivalState::kOpen: return "open";
+    case ArrivalState::kRunning: return "running";
+    case ArrivalState::kComplete: return "complete";
+    case ArrivalState::kFailed: return "failed";
   }
   return "unknown";
 }

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "control/migration_types.h"
 #include "control/node_types.h"
 #include "control/region_stats.h"
 #include "control/sponsor_api.h"
@@ -20,7 +21,7 @@ class ProgressSink {
   virtual void OnProgress(const Progress& progress) = 0;
   /// True once nobody waits for the operation any more. The operation asks at least five times a second. An attach
   /// then either completes or is rolled back; a limit or a detach goes on, and a repeat of the call waits for it again.
-  /// They return kAborted.
+  /// They return kAborted, as does a migration (see there).
   [[nodiscard]] virtual bool Cancelled() const = 0;
 };
 
@@ -47,6 +48,10 @@ class NodeApi {
   [[nodiscard]] virtual Result<RegionInfo> Limit(const RegionId& region, Bytes limit, ProgressSink& progress) = 0;
   /// Brings every page home and lets go. The VM runs all the time.
   [[nodiscard]] virtual Status Detach(const RegionId& region, ProgressSink& progress) = 0;
+  /// Moves a running VM to another host; blocks until no page is left here, which is long after it runs there.
+  /// Cancelled() before the VM has changed over undoes everything, and the VM goes on here; afterwards it only stops the
+  /// waiting, and the migration goes on. kAborted both times; Events tells which.
+  [[nodiscard]] virtual Result<MigrationSummary> Migrate(const MigrateSpec& spec, ProgressSink& progress) = 0;
   /// What is to be done with the pages of a region that are known to be lost; a page that is found lost later needs it
   /// again. Returns once hecad has begun; the region's `lost` tells how far it is. kFailedPrecondition: none is lost.
   [[nodiscard]] virtual Result<RegionInfo> Resolve(const RegionId& region, LostPages how) = 0;

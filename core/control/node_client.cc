@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "control/convert_enum.h"
+#include "control/convert_migration.h"
 #include "control/convert_node.h"
 #include "control/credentials.h"
 #include "control/grpc_channel.h"
@@ -44,7 +45,7 @@ class NodeClient::Impl {
     return Explain(((*stub_).*method)(&context, request, &reply));
   }
 
-  /// Attach, Limit and Detach: progress goes to the sink, the rest of each message to `on_reply`.
+  /// Attach, Limit, Detach and Migrate: progress goes to the sink, the rest of each message to `on_reply`.
   template <class Reply, class Start, class OnReply>
   Status Long(ProgressSink& progress, const Start& start, const OnReply& on_reply) {
     grpc::ClientContext context;
@@ -77,7 +78,21 @@ class NodeClient::Impl {
       if (reply.has_region()) region = FromMessage(reply.region());
     }));
     if (region.has_value()) return *std::move(region);
-    return Status(ErrorCode::kInternal, peer_ + " ended the operation without a result", ErrorScope::kConnection);
+    return NoResult();
+  }
+
+  Result<MigrationSummary> Migrate(const v1::MigrateRequest& request, ProgressSink& progress) {
+    std::optional<MigrationSummary> summary;
+    HECA_RETURN_IF_ERROR(Long<v1::MigrateReply>(
+        progress,
+        [&](Stub& stub, auto* context, auto* queue, void* tag) {
+          return stub.AsyncMigrate(context, request, queue, tag);
+        },
+        [&](const v1::MigrateReply& reply) {
+          if (reply.has_summary()) summary = FromMessage(reply.summary());
+        }));
+    if (summary.has_value()) return *std::move(summary);
+    return NoResult();
   }
 
   Status Events(const EventQuery& query, EventSink& sink) {
@@ -98,6 +113,10 @@ class NodeClient::Impl {
   }
 
  private:
+  [[nodiscard]] Status NoResult() const {
+    return Status(ErrorCode::kInternal, peer_ + " ended the operation without a result", ErrorScope::kConnection);
+  }
+
   [[nodiscard]] Status Explain(const grpc::Status& status) const {
     Status made = FromGrpc(status, peer_);
     if (made.code() != ErrorCode::kUnavailable || made.scope() != ErrorScope::kConnection) return made;
@@ -148,6 +167,13 @@ Status NodeClient::Detach(const RegionId& region, ProgressSink& progress) {
         return stub.AsyncDetach(context, request, queue, tag);
       },
       [](const v1::DetachReply&) {});
+}
+
+Result<MigrationSummary> NodeClient::Migrate(const MigrateSpec& spec, ProgressSink& progress) {
+  HECA_RETURN_IF_ERROR(CheckSpec(spec));
+  v1::MigrateRequest request;
+  ToMessage(spec, request);
+  return impl_->Migrate(request, progress);
 }
 
 Result<RegionInfo> NodeClient::Resolve(const RegionId& region, LostPages how) {

@@ -14,7 +14,7 @@ namespace heca::control {
 struct NodeClientOptions {
   std::string socket_path = kDefaultSocket;
   Millis call_timeout{30'000};  ///< of calls without progress
-  /// Attach, Limit and Detach may take as long as they need, but hecad tells every second that it is alive.
+  /// Attach, Limit, Detach and Migrate may take as long as they need, but hecad tells every second that it is alive.
   Millis silence_timeout{30'000};
 };
 
@@ -28,6 +28,7 @@ class NodeClient final : public NodeApi {
   [[nodiscard]] Result<RegionInfo> Attach(const AttachSpec& spec, ProgressSink& progress) override;
   [[nodiscard]] Result<RegionInfo> Limit(const RegionId& region, Bytes limit, ProgressSink& progress) override;
   [[nodiscard]] Status Detach(const RegionId& region, ProgressSink& progress) override;
+  [[nodiscard]] Result<MigrationSummary> Migrate(const MigrateSpec& spec, ProgressSink& progress) override;
   [[nodiscard]] Result<RegionInfo> Resolve(const RegionId& region, LostPages how) override;
   [[nodiscard]] Result<std::vector<RegionInfo>> Regions() override;
   [[nodiscard]] Result<RegionInfo> Region(const RegionId& region) override;

@@ -7,12 +7,15 @@
 
 #include "control/checks.h"
 #include "control/convert_enum.h"
+#include "control/convert_migration.h"
 #include "control/convert_node.h"
 #include "control/long_operation.h"
 #include "control/status_map.h"
 
 namespace heca::control {
 namespace {
+
+constexpr char kLongCalls[] = "attach, detach or migrate";
 
 grpc::Status TooMany(int limit, const char* what) {
   return ToGrpc(Status(ErrorCode::kResourceExhausted,
@@ -34,21 +37,27 @@ Status Stream(grpc::ServerContext& context, grpc::ServerWriter<Reply>& writer,
       [&] { return context.IsCancelled(); });
 }
 
-/// The same for operations whose last message holds the region.
-template <class Reply, class Operation>
-grpc::Status StreamRegion(grpc::ServerContext& context, grpc::ServerWriter<Reply>& writer,
-                          const Operation& operation) {
-  RegionInfo region;
+/// The same for operations whose last message holds their result, in the field that `field` makes.
+template <class Value, class Reply, class Operation, class Field>
+grpc::Status StreamResult(grpc::ServerContext& context, grpc::ServerWriter<Reply>& writer, const Operation& operation,
+                          const Field& field) {
+  Value value;
   const Status status = Stream(context, writer, [&](ProgressSink& progress) {
-    Result<RegionInfo> result = operation(progress);
-    if (result.ok()) region = std::move(result).value();
+    Result<Value> result = operation(progress);
+    if (result.ok()) value = std::move(result).value();
     return result.status();
   });
   if (!status.ok()) return ToGrpc(status);
   Reply reply;
-  ToMessage(region, *reply.mutable_region());
+  ToMessage(value, *field(reply));
   writer.Write(reply);
   return grpc::Status::OK;
+}
+
+template <class Reply, class Operation>
+grpc::Status StreamRegion(grpc::ServerContext& context, grpc::ServerWriter<Reply>& writer,
+                          const Operation& operation) {
+  return StreamResult<RegionInfo>(context, writer, operation, [](Reply& reply) { return reply.mutable_region(); });
 }
 
 class StreamedEvents final : public EventSink {
@@ -80,7 +89,7 @@ grpc::Status AnswerList(const Result<std::vector<Value>>& result, const Add& add
 grpc::Status NodeService::Attach(grpc::ServerContext* context, const v1::AttachRequest* request,
                                  grpc::ServerWriter<v1::AttachReply>* writer) {
   const CallGate::Pass pass(long_calls_);
-  if (!pass.granted()) return TooMany(kMaxLong, "attach or detach");
+  if (!pass.granted()) return TooMany(kMaxLong, kLongCalls);
   const Result<AttachSpec> spec = FromMessage(*request);
   if (!spec.ok()) return ToGrpc(spec.status());
   return StreamRegion(*context, *writer, [&](ProgressSink& progress) { return api_.Attach(spec.value(), progress); });
@@ -89,7 +98,7 @@ grpc::Status NodeService::Attach(grpc::ServerContext* context, const v1::AttachR
 grpc::Status NodeService::Limit(grpc::ServerContext* context, const v1::LimitRequest* request,
                                 grpc::ServerWriter<v1::LimitReply>* writer) {
   const CallGate::Pass pass(long_calls_);
-  if (!pass.granted()) return TooMany(kMaxLong, "attach or detach");
+  if (!pass.granted()) return TooMany(kMaxLong, kLongCalls);
   if (const Status name = CheckRegionName(request->region()); !name.ok()) return ToGrpc(name);
   return StreamRegion(*context, *writer, [&](ProgressSink& progress) {
     return api_.Limit(request->region(), Bytes(request->limit_bytes()), progress);
@@ -99,10 +108,21 @@ grpc::Status NodeService::Limit(grpc::ServerContext* context, const v1::LimitReq
 grpc::Status NodeService::Detach(grpc::ServerContext* context, const v1::DetachRequest* request,
                                  grpc::ServerWriter<v1::DetachReply>* writer) {
   const CallGate::Pass pass(long_calls_);
-  if (!pass.granted()) return TooMany(kMaxLong, "attach or detach");
+  if (!pass.granted()) return TooMany(kMaxLong, kLongCalls);
   if (const Status name = CheckRegionName(request->region()); !name.ok()) return ToGrpc(name);
   return ToGrpc(Stream(*context, *writer,
                        [&](ProgressSink& progress) { return api_.Detach(request->region(), progress); }));
+}
+
+grpc::Status NodeService::Migrate(grpc::ServerContext* context, const v1::MigrateRequest* request,
+                                  grpc::ServerWriter<v1::MigrateReply>* writer) {
+  const CallGate::Pass pass(long_calls_);
+  if (!pass.granted()) return TooMany(kMaxLong, kLongCalls);
+  const Result<MigrateSpec> spec = FromMessage(*request);
+  if (!spec.ok()) return ToGrpc(spec.status());
+  return StreamResult<MigrationSummary>(
+      *context, *writer, [&](ProgressSink& progress) { return api_.Migrate(spec.value(), progress); },
+      [](v1::MigrateReply& reply) { return reply.mutable_summary(); });
 }
 
 grpc::Status NodeService::Resolve(grpc::ServerContext* /*context*/, const v1::ResolveRequest* request,

@@ -12,7 +12,7 @@ namespace heca::control {
 class NodeService final : public v1::NodeService::Service {
  public:
   static constexpr int kMaxFollowers = 16;
-  static constexpr int kMaxLong = 32;  ///< attach, limit and detach under way
+  static constexpr int kMaxLong = 32;  ///< attach, limit, detach and migrate under way
 
   explicit NodeService(NodeApi& api) : api_(api) {}
 
@@ -22,6 +22,8 @@ class NodeService final : public v1::NodeService::Service {
                      grpc::ServerWriter<v1::LimitReply>* writer) override;
   grpc::Status Detach(grpc::ServerContext* context, const v1::DetachRequest* request,
                       grpc::ServerWriter<v1::DetachReply>* writer) override;
+  grpc::Status Migrate(grpc::ServerContext* context, const v1::MigrateRequest* request,
+                       grpc::ServerWriter<v1::MigrateReply>* writer) override;
   grpc::Status Resolve(grpc::ServerContext* context, const v1::ResolveRequest* request, v1::RegionInfo* reply) override;
   grpc::Status ListRegions(grpc::ServerContext* context, const v1::ListRegionsRequest* request,
                            v1::ListRegionsReply* reply) override;

@@ -5,11 +5,14 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "base/unique_fd.h"
 #include "control/credentials.h"
 #include "control/grpc_server.h"
+#include "control/migration_service.h"
 #include "control/sponsor_service.h"
 
 namespace heca::control {
@@ -17,7 +20,7 @@ namespace {
 
 constexpr int kMaxThreads = 34;              // 32 calls, two that wait for work
 constexpr std::size_t kMaxMemory = 64 << 20;
-constexpr int kMaxMessage = 64 << 10;        // the largest request is a few names
+constexpr int kMaxMessage = 64 << 10;        // the largest request is 64 names
 
 Status Explain(int sys_errno, const std::string& address) {
   switch (sys_errno) {
@@ -59,19 +62,23 @@ Status TryToBind(const PeerServerOptions& options, const std::string& address) {
 
 class PeerServer::Impl {
  public:
-  explicit Impl(SponsorApi& api) : service_(api) {}
+  Impl(SponsorApi& sponsor, MigrationApi* migrations) : sponsor_(sponsor) {
+    if (migrations != nullptr) migrations_.emplace(*migrations);
+  }
 
   Status Start(const PeerServerOptions& options) {
     const bool ipv6 = options.host.find(':') != std::string::npos;
     const std::string address = (ipv6 ? "[" + options.host + "]" : options.host) + ":" + std::to_string(options.port);
     HECA_RETURN_IF_ERROR(TryToBind(options, address));
+    std::vector<grpc::Service*> services = {&sponsor_};
+    if (migrations_.has_value()) services.push_back(&*migrations_);
     HECA_ASSIGN_OR_RETURN(server_, GrpcServer::Start({.address = address,
                                                       .credentials = CredentialsOfPeerServer(),
                                                       .name = "peer",
                                                       .max_threads = kMaxThreads,
                                                       .max_memory = kMaxMemory,
                                                       .max_message = kMaxMessage},
-                                                     service_));
+                                                     services));
     return Status();
   }
 
@@ -79,12 +86,14 @@ class PeerServer::Impl {
   void Stop(Deadline patience) { server_->Stop(patience); }
 
  private:
-  SponsorService service_;
-  std::unique_ptr<GrpcServer> server_;  // after the service: its calls end first
+  SponsorService sponsor_;
+  std::optional<MigrationService> migrations_;
+  std::unique_ptr<GrpcServer> server_;  // after the services: its calls end first
 };
 
-Result<std::unique_ptr<PeerServer>> PeerServer::Start(const PeerServerOptions& options, SponsorApi& api) {
-  auto impl = std::make_unique<Impl>(api);
+Result<std::unique_ptr<PeerServer>> PeerServer::Start(const PeerServerOptions& options, SponsorApi& sponsor,
+                                                      MigrationApi* migrations) {
+  auto impl = std::make_unique<Impl>(sponsor, migrations);
   HECA_RETURN_IF_ERROR(impl->Start(options));
   return std::unique_ptr<PeerServer>(new PeerServer(std::move(impl)));
 }

@@ -10,10 +10,10 @@ set(proto_root ${HECA_CORE}/proto)
 set(proto_out ${CMAKE_BINARY_DIR}/proto)
 file(MAKE_DIRECTORY ${proto_out})
 set(proto_sources)
-foreach(name error region_stats node sponsor)
+foreach(name error region_stats node sponsor migration)
   set(made ${proto_out}/heca/v1/${name}.pb.cc ${proto_out}/heca/v1/${name}.pb.h)
   set(grpc_arguments)
-  if(name STREQUAL "node" OR name STREQUAL "sponsor")
+  if(name MATCHES "^(node|sponsor|migration)$")  # those with a service
     list(APPEND made ${proto_out}/heca/v1/${name}.grpc.pb.cc ${proto_out}/heca/v1/${name}.grpc.pb.h)
     set(grpc_arguments --grpc_out=${proto_out} --plugin=protoc-gen-grpc=${HECA_GRPC_PLUGIN})
   endif()
@@ -21,6 +21,7 @@ foreach(name error region_stats node sponsor)
     OUTPUT ${made}
     COMMAND ${HECA_PROTOC} -I ${proto_root} --cpp_out=${proto_out} ${grpc_arguments} ${proto_root}/heca/v1/${name}.proto
     DEPENDS ${proto_root}/heca/v1/${name}.proto ${proto_root}/heca/v1/region_stats.proto
+            ${proto_root}/heca/v1/sponsor.proto
     COMMENT "protoc heca/v1/${name}.proto"
     VERBATIM)
   list(APPEND proto_sources ${made})

@@ -72,6 +72,8 @@ class Node final : public control::NodeApi {
   [[nodiscard]] Result<control::RegionInfo> Limit(const RegionId& region, Bytes limit,
                                                   control::ProgressSink& progress) override;
   [[nodiscard]] Status Detach(const RegionId& region, control::ProgressSink& progress) override;
+  [[nodiscard]] Result<control::MigrationSummary> Migrate(const control::MigrateSpec& spec,
+                                                          control::ProgressSink& progress) override;
   [[nodiscard]] Result<control::RegionInfo> Resolve(const RegionId& region, control::LostPages how) override;
   [[nodiscard]] Result<std::vector<control::RegionInfo>> Regions() override;
   [[nodiscard]] Result<control::RegionInfo> Region(const RegionId& region) override;

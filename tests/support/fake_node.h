@@ -21,13 +21,14 @@ namespace heca::testing {
 /// Thread-safe, but the script and the public values are set before the first call.
 class FakeNode final : public control::NodeApi {
  public:
-  /// Runs inside Attach, Limit and Detach, before they take effect; an error makes them fail.
+  /// Runs inside Attach, Limit, Detach and Migrate, before they take effect; an error makes them fail.
   std::function<Status(control::ProgressSink&)> script = [](control::ProgressSink&) { return Status(); };
   control::NodeInfo about;
   std::vector<control::PeerInfo> nodes;
   std::vector<control::DoctorCheck> checks;
   std::vector<control::RegionStats> stats;
   std::vector<control::LeaseInfo> leases;
+  control::MigrationSummary migrated;  ///< what every migration ends with; the region is named after the VM
 
   /// Every call answers with this error; ok ends that.
   void FailWith(Status status) {
@@ -37,6 +38,10 @@ class FakeNode final : public control::NodeApi {
   [[nodiscard]] std::optional<control::AttachSpec> last_spec() const {
     const std::lock_guard lock(mutex_);
     return last_spec_;
+  }
+  [[nodiscard]] std::optional<control::MigrateSpec> last_migration() const {
+    const std::lock_guard lock(mutex_);
+    return last_migration_;
   }
   [[nodiscard]] control::LostPages last_resolve() const {
     const std::lock_guard lock(mutex_);
@@ -115,6 +120,20 @@ class FakeNode final : public control::NodeApi {
     const std::lock_guard lock(mutex_);
     regions_.erase(region);
     return Status();
+  }
+
+  Result<control::MigrationSummary> Migrate(const control::MigrateSpec& spec,
+                                            control::ProgressSink& progress) override {
+    {
+      const std::lock_guard lock(mutex_);
+      last_migration_ = spec;
+      HECA_RETURN_IF_ERROR(failure_);
+    }
+    HECA_RETURN_IF_ERROR(script(progress));
+    control::MigrationSummary summary = migrated;
+    summary.region = !spec.domain.empty() ? spec.domain : "pid-" + std::to_string(spec.pid);
+    summary.mode = spec.mode;
+    return summary;
   }
 
   Result<control::RegionInfo> Resolve(const RegionId& region, control::LostPages how) override {
@@ -203,6 +222,7 @@ class FakeNode final : public control::NodeApi {
   int followers_ = 0;
   Status failure_;
   std::optional<control::AttachSpec> last_spec_;
+  std::optional<control::MigrateSpec> last_migration_;
   control::LostPages last_resolve_ = control::LostPages::kInvalid;
   std::map<RegionId, control::RegionInfo> regions_;
 };

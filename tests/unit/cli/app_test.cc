@@ -32,6 +32,9 @@ class Forward final : public control::NodeApi {
     return to_.Limit(r, b, p);
   }
   Status Detach(const RegionId& r, control::ProgressSink& p) override { return to_.Detach(r, p); }
+  Result<control::MigrationSummary> Migrate(const control::MigrateSpec& s, control::ProgressSink& p) override {
+    return to_.Migrate(s, p);
+  }
   Result<control::RegionInfo> Resolve(const RegionId& r, control::LostPages how) override { return to_.Resolve(r, how); }
   Result<std::vector<control::RegionInfo>> Regions() override { return to_.Regions(); }
   Result<control::RegionInfo> Region(const RegionId& r) override { return to_.Region(r); }

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "control/convert_migration.h"
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "control/checks.h"
+#include "control/convert_enum.h"
+#include "control/convert_sponsor.h"
+#include "control/status_map.h"
+
+namespace heca::control {
+namespace {
+
+constexpr std::uint64_t kMaxDowntimeMs = 2'000'000;  // QEMU's own limit
+constexpr std::uint64_t kMaxSpanNs = 10ULL * 365 * 24 * 3600 * 1'000'000'000;  // ten years: a peer talks nonsense
+
+Status Invalid(std::string text) { return Status(ErrorCode::kInvalidArgument, std::move(text)); }
+
+/// The VM that a message names, of which it holds one of two.
+template <class Message, class Value>
+Status TakeVm(const Message& from, Value& to) {
+  if (from.has_pid()) {
+    if (from.pid() <= 0) return Invalid("pid " + std::to_string(from.pid()) + ": must be greater than 0");
+    to.pid = from.pid();
+    return Status();
+  }
+  if (!from.has_domain()) return Invalid("no VM to migrate: give a domain or a pid");
+  HECA_RETURN_IF_ERROR(CheckName("domain", from.domain(), false));
+  to.domain = from.domain();
+  return Status();
+}
+
+template <class Value, class Message>
+void NameVm(const Value& from, Message& to) {
+  if (from.pid != 0) to.set_pid(from.pid);
+  if (!from.domain.empty()) to.set_domain(Utf8(from.domain));
+}
+
+/// The blocks make up the whole image and nothing else.
+Status TakeBlocks(const v1::PrepareRequest& from, PrepareRequest& to) {
+  if (from.blocks_size() < 1 || from.blocks_size() > kMaxRamBlocks) {
+    return Invalid(std::to_string(from.blocks_size()) + " RAM blocks: a VM has 1 to 64");
+  }
+  const std::uint64_t page_size = to.image.page_size.value();
+  const std::uint64_t whole = to.image.slots * page_size;  // at most 2^32 slots of 2^30 bytes
+  std::uint64_t left = whole;
+  std::set<std::string> names;
+  for (const v1::RamBlock& block : from.blocks()) {
+    HECA_RETURN_IF_ERROR(CheckName("RAM block", block.name(), false));
+    if (!names.insert(block.name()).second) return Invalid("RAM block '" + block.name() + "' is there twice");
+    if (block.size() == 0 || block.size() % page_size != 0) {
+      return Invalid("RAM block '" + block.name() + "' of " + std::to_string(block.size()) +
+                     " bytes: must be whole pages of " + std::to_string(page_size));
+    }
+    if (block.size() > left) return Invalid("RAM blocks larger than their image of " + std::to_string(whole) + " bytes");
+    left -= block.size();
+    to.blocks.push_back({block.name(), Bytes(block.size())});
+  }
+  if (left == 0) return Status();
+  return Invalid("RAM blocks of " + std::to_string(whole - left) + " bytes in an image of " + std::to_string(whole));
+}
+
+Result<Nanos> NanosOf(std::uint64_t ns) {
+  if (ns > kMaxSpanNs) return Invalid("a time of " + std::to_string(ns) + " ns is out of range");
+  return NanosFrom(ns);
+}
+
+}  // namespace
+
+Status CheckSpec(const MigrateSpec& spec) {
+  if ((spec.pid != 0) == !spec.domain.empty()) return Invalid("give either a domain or a pid to migrate");
+  return Status();
+}
+
+Status CheckTarget(const PrepareRequest& request) {
+  if ((request.pid != 0) == !request.domain.empty()) return Invalid("give either a domain or a pid to migrate to");
+  return Status();
+}
+
+void ToMessage(const MigrateSpec& from, v1::MigrateRequest& to) {
+  NameVm(from, to);
+  to.set_qmp_socket(Utf8(from.qmp_socket));
+  to.set_destination(Utf8(from.destination));
+  to.set_destination_pid(from.destination_pid);
+  to.set_destination_qmp(Utf8(from.destination_qmp));
+  to.set_uri(Utf8(from.uri));
+  to.set_mode(EnumTo<v1::MigrationMode>(from.mode));
+  to.set_downtime_goal_ms(CountOf(from.downtime_goal));
+  to.set_bandwidth_bytes(from.bandwidth);
+}
+
+Result<MigrateSpec> FromMessage(const v1::MigrateRequest& from) {
+  MigrateSpec to;
+  HECA_RETURN_IF_ERROR(TakeVm(from, to));
+  HECA_RETURN_IF_ERROR(CheckPath("the QMP socket's path", from.qmp_socket()));
+  HECA_RETURN_IF_ERROR(CheckName("destination", from.destination(), false));
+  HECA_RETURN_IF_ERROR(CheckPath("the path of the destination's QMP socket", from.destination_qmp()));
+  HECA_RETURN_IF_ERROR(CheckMigrationUri(from.uri()));
+  if (from.destination_pid() < 0) {
+    return Invalid("destination's pid " + std::to_string(from.destination_pid()) + ": must be greater than 0");
+  }
+  to.qmp_socket = from.qmp_socket();
+  to.destination = from.destination();
+  to.destination_pid = from.destination_pid();
+  to.destination_qmp = from.destination_qmp();
+  to.uri = from.uri();
+  if (from.mode() != v1::MIGRATION_MODE_INVALID) {
+    to.mode = EnumFrom(from.mode(), MigrationMode::kPreCopy);
+    if (to.mode == MigrationMode::kInvalid) {
+      return Invalid("migration mode " + std::to_string(from.mode()) + " is not known to this hecad");
+    }
+  }
+  if (from.has_downtime_goal_ms()) {
+    if (from.downtime_goal_ms() == 0 || from.downtime_goal_ms() > kMaxDowntimeMs) {
+      return Invalid("downtime goal of " + std::to_string(from.downtime_goal_ms()) + " ms: must be 1 to 2000000");
+    }
+    to.downtime_goal = MillisFrom(from.downtime_goal_ms());
+  }
+  to.bandwidth = from.bandwidth_bytes();
+  return to;
+}
+
+void ToMessage(const MigrationSummary& from, v1::MigrationSummary& to) {
+  to.set_region(Utf8(from.region));
+  to.set_mode(EnumTo<v1::MigrationMode>(from.mode));
+  to.set_total_ms(CountOf(from.total));
+  to.set_downtime_ns(CountOf(from.downtime));
+  to.set_memory_bytes(from.memory.value());
+  to.set_moved_bytes(from.moved.value());
+  to.set_zero_bytes(from.zero.value());
+  to.set_faults(from.faults);
+  to.set_fault_p50_ns(CountOf(from.fault_p50));
+  to.set_fault_p99_ns(CountOf(from.fault_p99));
+}
+
+MigrationSummary FromMessage(const v1::MigrationSummary& from) {
+  MigrationSummary to;
+  to.region = from.region();
+  to.mode = EnumFrom(from.mode(), MigrationMode::kPreCopy);
+  to.total = MillisFrom(from.total_ms());
+  to.downtime = NanosFrom(from.downtime_ns());
+  to.memory = Bytes(from.memory_bytes());
+  to.moved = Bytes(from.moved_bytes());
+  to.zero = Bytes(from.zero_bytes());
+  to.faults = from.faults();
+  to.fault_p50 = NanosFrom(from.fault_p50_ns());
+  to.fault_p99 = NanosFrom(from.fault_p99_ns());
+  return to;
+}
+
+void ToMessage(const PrepareRequest& from, v1::PrepareRequest& to) {
+  to.set_region(Utf8(from.region));
+  to.set_source_node(Utf8(from.source_node));
+  to.set_source_address(Utf8(from.source_address));
+  ToMessage(from.image, *to.mutable_image());
+  for (const RamBlock& block : from.blocks) {
+    v1::RamBlock& made = *to.add_blocks();
+    made.set_name(Utf8(block.name));
+    made.set_size(block.size.value());
+  }
+  NameVm(from, to);
+  to.set_qmp_socket(Utf8(from.qmp_socket));
+  to.set_uri(Utf8(from.uri));
+}
+
+Result<PrepareRequest> FromMessage(const v1::PrepareRequest& from) {
+  PrepareRequest to;
+  HECA_RETURN_IF_ERROR(CheckRegionName(from.region()));
+  HECA_RETURN_IF_ERROR(CheckName("source's node name", from.source_node(), false));
+  HECA_RETURN_IF_ERROR(CheckEndpoint("source's address", from.source_address()));
+  to.region = from.region();
+  to.source_node = from.source_node();
+  to.source_address = from.source_address();
+  HECA_ASSIGN_OR_RETURN(to.image, FromMessage(from.image()));
+  HECA_RETURN_IF_ERROR(TakeBlocks(from, to));
+  HECA_RETURN_IF_ERROR(TakeVm(from, to));
+  HECA_RETURN_IF_ERROR(CheckPath("the QMP socket's path", from.qmp_socket()));
+  HECA_RETURN_IF_ERROR(CheckMigrationUri(from.uri()));
+  to.qmp_socket = from.qmp_socket();
+  to.uri = from.uri();
+  return to;
+}
+
+void ToMessage(const Arrival& from, v1::Arrival& to) {
+  to.set_state(EnumTo<v1::ArrivalState>(from.state));
+  to.set_left_bytes(from.left.value());
+  to.set_moved_bytes(from.moved.value());
+  to.set_zero_bytes(from.zero.value());
+  to.set_open_to_resume_ns(CountOf(from.open_to_resume));
+  to.set_faults(from.faults);
+  to.set_fault_p50_ns(CountOf(from.fault_p50));
+  to.set_fault_p99_ns(CountOf(from.fault_p99));
+  to.set_trouble(PeerText(from.trouble));
+}
+
+Result<Arrival> FromMessage(const v1::Arrival& from) {
+  Arrival to;
+  to.state = EnumFrom(from.state(), ArrivalState::kFailed);
+  if (to.state == ArrivalState::kInvalid) {
+    return Invalid("an arrival in state " + std::to_string(from.state()) + ", which this hecad does not know");
+  }
+  to.left = Bytes(from.left_bytes());
+  to.moved = Bytes(from.moved_bytes());
+  to.zero = Bytes(from.zero_bytes());
+  HECA_ASSIGN_OR_RETURN(to.open_to_resume, NanosOf(from.open_to_resume_ns()));
+  to.faults = from.faults();
+  HECA_ASSIGN_OR_RETURN(to.fault_p50, NanosOf(from.fault_p50_ns()));
+  HECA_ASSIGN_OR_RETURN(to.fault_p99, NanosOf(from.fault_p99_ns()));
+  HECA_RETURN_IF_ERROR(CheckPeerText("an arrival's trouble", from.trouble()));
+  to.trouble = from.trouble();
+  return to;
+}
+
+}  // namespace heca::control

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The values of a migration <-> messages. Private to this room. What an operator or a peer asks, and what a peer
+// answers, is checked here; the summary comes from the hecad of this host and is taken as it is.
+#pragma once
+
+#include "control/migration_types.h"
+#include "heca/status.h"
+#include "heca/v1/migration.pb.h"
+#include "heca/v1/node.pb.h"
+
+namespace heca::control {
+
+/// Largest number of RAM blocks of a VM.
+inline constexpr int kMaxRamBlocks = 64;
+
+/// Refuses what a message cannot say: no VM, or two.
+[[nodiscard]] Status CheckSpec(const MigrateSpec& spec);
+[[nodiscard]] Status CheckTarget(const PrepareRequest& request);
+
+void ToMessage(const MigrateSpec& from, v1::MigrateRequest& to);
+void ToMessage(const MigrationSummary& from, v1::MigrationSummary& to);
+void ToMessage(const PrepareRequest& from, v1::PrepareRequest& to);
+void ToMessage(const Arrival& from, v1::Arrival& to);
+
+[[nodiscard]] Result<MigrateSpec> FromMessage(const v1::MigrateRequest& from);
+[[nodiscard]] MigrationSummary FromMessage(const v1::MigrationSummary& from);
+[[nodiscard]] Result<PrepareRequest> FromMessage(const v1::PrepareRequest& from);
+[[nodiscard]] Result<Arrival> FromMessage(const v1::Arrival& from);
+
+}  // namespace heca::control

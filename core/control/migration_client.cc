@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "control/migration_client.h"
+
+#include <utility>
+
+#include "control/checks.h"
+#include "control/convert_migration.h"
+#include "control/convert_sponsor.h"
+#include "control/peer_caller.h"
+#include "heca/v1/migration.grpc.pb.h"
+
+namespace heca::control {
+namespace {
+
+using Stub = v1::MigrationService::Stub;
+
+/// A request about an arrival that is known there.
+template <class Request>
+Request About(const RegionId& region, const LeaseKey& image) {
+  Request request;
+  request.set_region(Utf8(region));
+  ToMessage(image, *request.mutable_image());
+  return request;
+}
+
+}  // namespace
+
+class MigrationClient::Impl {
+ public:
+  explicit Impl(const MigrationClientOptions& options) : options_(options), caller_("destination", options.endpoint) {}
+
+  template <class Method, class Request, class Reply>
+  Status Send(Method method, const Request& request, Reply& reply) {
+    return Explain(caller_.Send(method, request, reply, options_.call_timeout));
+  }
+  Status Prepare(const v1::PrepareRequest& request) {
+    v1::PrepareReply reply;
+    return Explain(caller_.Send(&Stub::Prepare, request, reply, options_.prepare_timeout));
+  }
+  [[nodiscard]] Result<Arrival> Checked(Result<Arrival> decoded) const { return caller_.Checked(std::move(decoded)); }
+
+ private:
+  /// gRPC itself says that there is no such service; what a MigrationApi says has another scope, or another code.
+  [[nodiscard]] Status Explain(Status status) const {
+    if (status.code() != ErrorCode::kUnsupported || status.scope() != ErrorScope::kConnection) return status;
+    return Status(ErrorCode::kUnsupported,
+                  caller_.peer() + " takes in no VMs: its hecad only lends memory, or is an older release",
+                  ErrorScope::kNode);
+  }
+
+  const MigrationClientOptions options_;
+  const PeerCaller<v1::MigrationService> caller_;
+};
+
+Result<std::unique_ptr<MigrationClient>> MigrationClient::Create(const MigrationClientOptions& options) {
+  HECA_RETURN_IF_ERROR(CheckEndpoint("destination's endpoint", options.endpoint));
+  return std::unique_ptr<MigrationClient>(new MigrationClient(std::make_unique<Impl>(options)));
+}
+
+MigrationClient::MigrationClient(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+MigrationClient::~MigrationClient() = default;
+
+Status MigrationClient::Prepare(const PrepareRequest& request) {
+  HECA_RETURN_IF_ERROR(CheckTarget(request));
+  v1::PrepareRequest message;
+  ToMessage(request, message);
+  return impl_->Prepare(message);
+}
+
+Status MigrationClient::Open(const RegionId& region, const LeaseKey& image) {
+  v1::OpenReply reply;
+  return impl_->Send(&Stub::Open, About<v1::OpenRequest>(region, image), reply);
+}
+
+Result<Arrival> MigrationClient::Look(const RegionId& region, const LeaseKey& image) {
+  v1::Arrival reply;
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::Look, About<v1::LookRequest>(region, image), reply));
+  return impl_->Checked(FromMessage(reply));
+}
+
+Status MigrationClient::Abort(const RegionId& region, const LeaseKey& image, const std::string& why) {
+  auto message = About<v1::AbortRequest>(region, image);
+  message.set_why(PeerText(why));
+  v1::AbortReply reply;
+  return impl_->Send(&Stub::Abort, message, reply);
+}
+
+}  // namespace heca::control

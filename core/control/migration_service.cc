@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "control/migration_service.h"
+
+#include <string>
+
+#include "control/checks.h"
+#include "control/convert_migration.h"
+#include "control/convert_sponsor.h"
+#include "control/status_map.h"
+
+namespace heca::control {
+namespace {
+
+/// The key that a request about an arrival shows.
+template <class Request>
+Result<LeaseKey> KeyOf(const Request& request) {
+  HECA_RETURN_IF_ERROR(CheckRegionName(request.region()));
+  return FromMessage(request.image());
+}
+
+}  // namespace
+
+grpc::Status MigrationService::Prepare(grpc::ServerContext* /*context*/, const v1::PrepareRequest* request,
+                                       v1::PrepareReply* /*reply*/) {
+  const Result<PrepareRequest> checked = FromMessage(*request);
+  if (!checked.ok()) return ToGrpc(checked.status());
+  const CallGate::Pass pass(prepares_);
+  if (!pass.granted()) {
+    return ToGrpc(Status(ErrorCode::kResourceExhausted,
+                         std::to_string(kMaxPrepares) + " VMs are being prepared for already: try again later",
+                         ErrorScope::kNode));
+  }
+  return ToGrpc(api_.Prepare(checked.value()));
+}
+
+grpc::Status MigrationService::Open(grpc::ServerContext* /*context*/, const v1::OpenRequest* request,
+                                    v1::OpenReply* /*reply*/) {
+  const Result<LeaseKey> key = KeyOf(*request);
+  if (!key.ok()) return ToGrpc(key.status());
+  return ToGrpc(api_.Open(request->region(), key.value()));
+}
+
+grpc::Status MigrationService::Look(grpc::ServerContext* /*context*/, const v1::LookRequest* request,
+                                    v1::Arrival* reply) {
+  const Result<LeaseKey> key = KeyOf(*request);
+  if (!key.ok()) return ToGrpc(key.status());
+  const Result<Arrival> arrival = api_.Look(request->region(), key.value());
+  if (arrival.ok()) ToMessage(arrival.value(), *reply);
+  return ToGrpc(arrival.status());
+}
+
+grpc::Status MigrationService::Abort(grpc::ServerContext* /*context*/, const v1::AbortRequest* request,
+                                     v1::AbortReply* /*reply*/) {
+  const Result<LeaseKey> key = KeyOf(*request);
+  if (!key.ok()) return ToGrpc(key.status());
+  if (const Status why = CheckPeerText("reason", request->why()); !why.ok()) return ToGrpc(why);
+  return ToGrpc(api_.Abort(request->region(), key.value(), request->why()));
+}
+
+}  // namespace heca::control
