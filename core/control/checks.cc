@@ -22,8 +22,8 @@ Status CheckPlain(std::string_view what, std::string_view value, std::size_t mos
     return Invalid(std::string(what) + " has " + std::to_string(value.size()) + " bytes, more than " +
                    std::to_string(most));
   }
-  if (std::any_of(value.begin(), value.end(), IsControl)) return Invalid(std::string(what) + " holds a control character");
-  return Status();
+  if (std::none_of(value.begin(), value.end(), IsControl)) return Status();
+  return Invalid(std::string(what) + " holds a control character");
 }
 
 }  // namespace

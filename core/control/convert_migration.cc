@@ -55,7 +55,7 @@ Status TakeBlocks(const v1::PrepareRequest& from, PrepareRequest& to) {
       return Invalid("RAM block '" + block.name() + "' of " + std::to_string(block.size()) +
                      " bytes: must be whole pages of " + std::to_string(page_size));
     }
-    if (block.size() > left) return Invalid("RAM blocks larger than their image of " + std::to_string(whole) + " bytes");
+    if (block.size() > left) return Invalid("RAM blocks larger than their image: " + std::to_string(whole) + " bytes");
     left -= block.size();
     to.blocks.push_back({block.name(), Bytes(block.size())});
   }

@@ -48,9 +48,9 @@ class NodeApi {
   [[nodiscard]] virtual Result<RegionInfo> Limit(const RegionId& region, Bytes limit, ProgressSink& progress) = 0;
   /// Brings every page home and lets go. The VM runs all the time.
   [[nodiscard]] virtual Status Detach(const RegionId& region, ProgressSink& progress) = 0;
-  /// Moves a running VM to another host; blocks until no page is left here, which is long after it runs there.
-  /// Cancelled() before the VM has changed over undoes everything, and the VM goes on here; afterwards it only stops the
-  /// waiting, and the migration goes on. kAborted both times; Events tells which.
+  /// Moves a running VM to another host; blocks until no page is left here, which may be long after it runs there.
+  /// Cancelled() before the change-over undoes everything, and the VM goes on here; afterwards it only ends the wait,
+  /// and the migration goes on. kAborted both times; Events tells which.
   [[nodiscard]] virtual Result<MigrationSummary> Migrate(const MigrateSpec& spec, ProgressSink& progress) = 0;
   /// What is to be done with the pages of a region that are known to be lost; a page that is found lost later needs it
   /// again. Returns once hecad has begun; the region's `lost` tells how far it is. kFailedPrecondition: none is lost.

@@ -60,7 +60,7 @@ class NodeClient::Impl {
         [&] { return progress.Cancelled(); });
     switch (outcome.end) {
       case StreamEnd::kCancelled:
-        return Status(ErrorCode::kAborted, "cancelled; hecad stops the operation or undoes it");
+        return Status(ErrorCode::kAborted, "cancelled; hecad undoes the operation or goes on with it (hecactl events)");
       case StreamEnd::kSilence:
         return Status(ErrorCode::kDeadlineExceeded,
                       peer_ + " has said nothing for " + std::to_string(silence_timeout_.count()) +

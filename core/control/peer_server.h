@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Serves SponsorApi, and MigrationApi where there is one, to the other nodes over TCP. Bytes that are not gRPC, oversized messages and peers that say
-// nothing are cut off by limits on memory, threads, message size (64 KiB) and handshake time (5 s).
+// Serves SponsorApi to the other nodes over TCP, and MigrationApi where there is one. Bytes that are not gRPC, large
+// messages and peers that say nothing are cut off by limits on memory, threads, message size (64 KiB) and handshake
+// time (5 s).
 #pragma once
 
 #include <cstdint>
@@ -22,8 +23,8 @@ struct PeerServerOptions {
 /// Thread-safe. Runs at most 32 calls at a time; more are refused (kResourceExhausted).
 class PeerServer {
  public:
-  /// The apis outlive the server. Without `migrations` peers are told that no VM is taken in. kFailedPrecondition: the port is taken; kInvalidArgument: no such address here;
-  /// kPermissionDenied: a port below 1024 without the privilege.
+  /// The apis outlive the server. Without `migrations` peers hear that no VM is taken in. kFailedPrecondition: the port
+  /// is taken; kInvalidArgument: no such address here; kPermissionDenied: a port below 1024 without the privilege.
   static Result<std::unique_ptr<PeerServer>> Start(const PeerServerOptions& options, SponsorApi& sponsor,
                                                    MigrationApi* migrations = nullptr);
   /// Stop(), with two seconds of patience, if it was not called.

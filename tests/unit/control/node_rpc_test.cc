@@ -145,6 +145,98 @@ TEST_F(NodeRpc, BadSpecificationsAreRefusedBeforeTheyReachTheNode) {
   EXPECT_FALSE(node_.last_spec().has_value());
 }
 
+TEST_F(NodeRpc, MigrateCarriesTheWholeSpecificationAndTheSummary) {
+  node_.script = testing::FakeNode::Steps(10);
+  node_.migrated.total = Millis(1);
+  node_.migrated.downtime = Nanos(2);
+  node_.migrated.memory = Bytes(3);
+  node_.migrated.moved = Bytes(4);
+  node_.migrated.zero = Bytes(5);
+  node_.migrated.faults = 6;
+  node_.migrated.fault_p50 = Nanos(7);
+  node_.migrated.fault_p99 = Nanos(8);
+  MigrateSpec spec;
+  spec.pid = 42;
+  spec.qmp_socket = "/run/qmp.sock";
+  spec.destination = "10.1.0.3:7301";
+  spec.destination_pid = 43;
+  spec.destination_qmp = "/run/qmp2.sock";
+  spec.uri = "tcp:10.1.0.3:4444";
+  spec.downtime_goal = Millis(50);
+  spec.bandwidth = 1 << 20;
+  for (const MigrationMode mode : {MigrationMode::kPostCopy, MigrationMode::kHybrid, MigrationMode::kPreCopy}) {
+    spec.mode = mode;
+    RecordingProgress progress;
+    const auto summary = client_->Migrate(spec, progress);
+    ASSERT_TRUE(summary.ok()) << summary.status().ToString();
+    EXPECT_EQ(progress.seen.back().done, 10U);
+    EXPECT_EQ(summary->region, "pid-42");
+    EXPECT_EQ(summary->mode, mode);
+    EXPECT_EQ(summary->total, Millis(1));
+    EXPECT_EQ(summary->downtime, Nanos(2));
+    EXPECT_EQ(summary->memory, Bytes(3));
+    EXPECT_EQ(summary->moved, Bytes(4));
+    EXPECT_EQ(summary->zero, Bytes(5));
+    EXPECT_EQ(summary->faults, 6U);
+    EXPECT_EQ(summary->fault_p50, Nanos(7));
+    EXPECT_EQ(summary->fault_p99, Nanos(8));
+    const MigrateSpec seen = node_.last_migration().value();
+    EXPECT_EQ(seen.pid, spec.pid);
+    EXPECT_EQ(seen.domain, "");
+    EXPECT_EQ(seen.qmp_socket, spec.qmp_socket);
+    EXPECT_EQ(seen.destination, spec.destination);
+    EXPECT_EQ(seen.destination_pid, spec.destination_pid);
+    EXPECT_EQ(seen.destination_qmp, spec.destination_qmp);
+    EXPECT_EQ(seen.uri, spec.uri);
+    EXPECT_EQ(seen.mode, mode);
+    EXPECT_EQ(seen.downtime_goal, spec.downtime_goal);
+    EXPECT_EQ(seen.bandwidth, spec.bandwidth);
+  }
+}
+
+TEST_F(NodeRpc, BadMigrationsAreRefusedBeforeTheyReachTheNode) {
+  MigrateSpec good;
+  good.domain = "web";
+  good.destination = "m1";
+  MigrateSpec both = good;
+  both.pid = 42;
+  MigrateSpec none = good;
+  none.domain.clear();
+  MigrateSpec negative = none;
+  negative.pid = -1;
+  MigrateSpec nowhere = good;
+  nowhere.destination.clear();
+  MigrateSpec command = good;
+  command.uri = "exec:true";
+  MigrateSpec pid_there = good;
+  pid_there.destination_pid = -1;
+  MigrateSpec path = good;
+  path.destination_qmp.assign(4096, 'x');
+  MigrateSpec mode = good;
+  mode.mode = static_cast<MigrationMode>(99);
+  MigrateSpec no_downtime = good;
+  no_downtime.downtime_goal = Millis(0);
+  MigrateSpec long_downtime = good;
+  long_downtime.downtime_goal = Millis(2'000'001);
+  RecordingProgress progress;
+  for (const MigrateSpec& spec : {both, none, negative, nowhere, command, pid_there, path, mode, no_downtime,
+                                  long_downtime}) {
+    EXPECT_EQ(client_->Migrate(spec, progress).status().code(), ErrorCode::kInvalidArgument);
+  }
+  EXPECT_FALSE(node_.last_migration().has_value());
+  EXPECT_TRUE(client_->Migrate(good, progress).ok());
+}
+
+TEST_F(NodeRpc, AMigrationThatIsCancelledSaysSo) {
+  node_.script = testing::FakeNode::UntilCancelled;
+  MigrateSpec spec;
+  spec.domain = "web";
+  spec.destination = "m1";
+  RecordingProgress progress;
+  progress.cancel_when = [](const RecordingProgress& sink) { return sink.seen.size() >= 2; };
+  EXPECT_EQ(client_->Migrate(spec, progress).status().code(), ErrorCode::kAborted);
+}
+
 TEST_F(NodeRpc, LimitAndDetachReportProgressAndTheNewestIsNeverLost) {
   RecordingProgress progress;
   ASSERT_TRUE(client_->Attach(Spec(), progress).ok());

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// A MigrationApi without a QEMU: it remembers what was prepared and moves arrivals through their states as the contract
+// says. Any call can be made to fail, to wait, or to be counted.
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "control/migration_api.h"
+
+namespace heca::testing {
+
+/// Thread-safe.
+class FakeMigration final : public control::MigrationApi {
+ public:
+  ~FakeMigration() override { Unblock(); }
+
+  /// The next calls answer with this error; ok ends that.
+  void FailWith(Status status) {
+    const std::lock_guard lock(mutex_);
+    failure_ = std::move(status);
+  }
+  /// Calls do not return before Unblock.
+  void Block() {
+    const std::lock_guard lock(mutex_);
+    blocked_ = true;
+  }
+  void Unblock() {
+    const std::lock_guard lock(mutex_);
+    blocked_ = false;
+    changed_.notify_all();
+  }
+  /// What Look answers from now on.
+  void Arrive(const RegionId& region, control::Arrival arrival) {
+    const std::lock_guard lock(mutex_);
+    arrivals_[region].arrival = std::move(arrival);
+  }
+  [[nodiscard]] int calls() const {
+    const std::lock_guard lock(mutex_);
+    return calls_;
+  }
+  [[nodiscard]] std::optional<control::PrepareRequest> last_prepare() const {
+    const std::lock_guard lock(mutex_);
+    return last_prepare_;
+  }
+  [[nodiscard]] std::string last_why() const {
+    const std::lock_guard lock(mutex_);
+    return last_why_;
+  }
+
+  Status Prepare(const control::PrepareRequest& request) override {
+    std::unique_lock lock(mutex_);
+    HECA_RETURN_IF_ERROR(Enter(lock));
+    last_prepare_ = request;
+    control::Arrival arrival;
+    arrival.state = control::ArrivalState::kPrepared;
+    if (arrivals_.try_emplace(request.region, Entry{request.image.key, std::move(arrival)}).second) return Status();
+    return Status(ErrorCode::kAlreadyExists, "region " + request.region + " is there already", ErrorScope::kRegion);
+  }
+
+  Status Open(const RegionId& region, const control::LeaseKey& image) override {
+    std::unique_lock lock(mutex_);
+    HECA_ASSIGN_OR_RETURN(control::Arrival* const arrival, Find(lock, region, image));
+    if (arrival->state == control::ArrivalState::kPrepared) arrival->state = control::ArrivalState::kOpen;
+    return Status();
+  }
+
+  Result<control::Arrival> Look(const RegionId& region, const control::LeaseKey& image) override {
+    std::unique_lock lock(mutex_);
+    HECA_ASSIGN_OR_RETURN(const control::Arrival* const arrival, Find(lock, region, image));
+    return *arrival;
+  }
+
+  Status Abort(const RegionId& region, const control::LeaseKey& image, const std::string& why) override {
+    std::unique_lock lock(mutex_);
+    HECA_ASSIGN_OR_RETURN(const control::Arrival* const arrival, Find(lock, region, image));
+    last_why_ = why;
+    if (arrival->state == control::ArrivalState::kRunning || arrival->state == control::ArrivalState::kComplete) {
+      return Status(ErrorCode::kFailedPrecondition, "the VM runs here", ErrorScope::kRegion);
+    }
+    arrivals_.erase(region);
+    return Status();
+  }
+
+ private:
+  struct Entry {
+    control::LeaseKey key;
+    control::Arrival arrival;
+  };
+
+  Status Enter(std::unique_lock<std::mutex>& lock) {
+    ++calls_;
+    changed_.wait(lock, [&] { return !blocked_; });
+    return failure_;
+  }
+
+  Result<control::Arrival*> Find(std::unique_lock<std::mutex>& lock, const RegionId& region,
+                                 const control::LeaseKey& image) {
+    HECA_RETURN_IF_ERROR(Enter(lock));
+    const auto found = arrivals_.find(region);
+    if (found == arrivals_.end()) return Status(ErrorCode::kNotFound, "no arrival " + region, ErrorScope::kRegion);
+    const control::LeaseKey& key = found->second.key;
+    if (key.id != image.id || key.epoch != image.epoch || key.secret != image.secret) {
+      return Status(ErrorCode::kPermissionDenied, "wrong key", ErrorScope::kRegion);
+    }
+    return &found->second.arrival;
+  }
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  Status failure_;
+  bool blocked_ = false;
+  int calls_ = 0;
+  std::map<RegionId, Entry> arrivals_;
+  std::optional<control::PrepareRequest> last_prepare_;
+  std::string last_why_;
+};
+
+}  // namespace heca::testing
