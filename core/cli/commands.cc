@@ -40,6 +40,18 @@ std::optional<Deadline> DeadlineOf(const Request& request) {
   return Deadline::After(*request.timeout);
 }
 
+/// What became of a long operation that was given up after --timeout.
+const char* Remains(Command command) {
+  switch (command) {
+    case Command::kAttach:
+      return "it was undone";
+    case Command::kMigrate:
+      return "the VM stays here unless it had changed over, then the rest still follows (hecactl events)";
+    default:
+      return "run it again to carry on";
+  }
+}
+
 }  // namespace
 
 void Commands::Print(const Json& json, const std::string& text) const {
@@ -53,7 +65,7 @@ void Commands::PrintLine(const Json& json) const {
 
 bool IsLong(Command command) {
   return command == Command::kAttach || command == Command::kLimit || command == Command::kDetach ||
-         command == Command::kEvents || command == Command::kTop;
+         command == Command::kMigrate || command == Command::kEvents || command == Command::kTop;
 }
 
 Result<ExitCode> Commands::Run() {
@@ -72,6 +84,8 @@ Result<ExitCode> Commands::Run() {
       return Limit();
     case Command::kDetach:
       return Detach();
+    case Command::kMigrate:
+      return Migrate();
     case Command::kResolve:
       return Resolve();
     case Command::kEvents:
@@ -148,8 +162,7 @@ Status Commands::WithProgress(Operation operation) {
   }
   if (status.code() == ErrorCode::kAborted && !interrupt_->Pending() && deadline && deadline->Passed()) {
     return {ErrorCode::kDeadlineExceeded,
-            fmt::format("not done within {}; {}", FormatSpan(*request_.timeout),
-                        request_.command == Command::kAttach ? "it was undone" : "run it again to carry on")};
+            fmt::format("not done within {}; {}", FormatSpan(*request_.timeout), Remains(request_.command))};
   }
   return status;
 }
@@ -179,6 +192,17 @@ Result<ExitCode> Commands::Detach() {
       WithProgress([&](control::ProgressSink& progress) { return api_.Detach(request_.region, progress); }));
   Print({{"region", request_.region}, {"detached", true}},
         fmt::format("region {}: all memory is home, hecad has let go\n", request_.region));
+  return ExitCode::kOk;
+}
+
+Result<ExitCode> Commands::Migrate() {
+  control::MigrationSummary summary;
+  HECA_RETURN_IF_ERROR(WithProgress([&](control::ProgressSink& progress) {
+    HECA_ASSIGN_OR_RETURN(summary, api_.Migrate(request_.migrate, progress));
+    return Status();
+  }));
+  Print({{"migration", ToJson(summary)}, {"destination", request_.migrate.destination}},
+        MigrationText(summary, request_.migrate.destination));
   return ExitCode::kOk;
 }
 

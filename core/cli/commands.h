@@ -36,6 +36,7 @@ class Commands {
   Result<ExitCode> Attach();
   Result<ExitCode> Limit();
   Result<ExitCode> Detach();
+  Result<ExitCode> Migrate();
   Result<ExitCode> Resolve();
   Result<ExitCode> Events();
   Result<ExitCode> Top();

@@ -59,11 +59,17 @@ _hecactl() {{
   case "$previous" in
     --socket|--qmp|--map) COMPREPLY=($(compgen -f -- "$current")); return ;;
     --domain) COMPREPLY=($(compgen -W "$(virsh list --name 2>/dev/null)" -- "$current")); return ;;
+    --mode) COMPREPLY=($(compgen -W "post-copy hybrid pre-copy" -- "$current")); return ;;
     --on-loss) COMPREPLY=($(compgen -W "wait poison" -- "$current")); return ;;
     --lost) COMPREPLY=($(compgen -W "ask-again poison zero" -- "$current")); return ;;
     regions|limit|detach|resolve)
       [[ $current == -* ]] || {{
         COMPREPLY=($(compgen -W "$(hecactl regions --timeout 2 2>/dev/null | awk 'NR > 1 {{print $1}}')" -- "$current"))
+        return
+      }} ;;
+    migrate)
+      [[ $current == -* ]] || {{
+        COMPREPLY=($(compgen -W "$(hecactl nodes --timeout 2 2>/dev/null | awk 'NR > 2 {{print $1}}')" -- "$current"))
         return
       }} ;;
   esac

@@ -97,6 +97,19 @@ Json ToJson(const control::RegionInfo& region) {
           {"trouble", region.trouble}};
 }
 
+Json ToJson(const control::MigrationSummary& summary) {
+  return {{"region", summary.region},
+          {"mode", Word(summary.mode)},
+          {"total_ms", summary.total.count()},
+          {"downtime_ns", summary.downtime.count()},
+          {"memory_bytes", summary.memory.value()},
+          {"moved_bytes", summary.moved.value()},
+          {"zero_bytes", summary.zero.value()},
+          {"faults", summary.faults},
+          {"fault_p50_ns", summary.fault_p50.count()},
+          {"fault_p99_ns", summary.fault_p99.count()}};
+}
+
 Json ToJson(const control::LeaseInfo& lease) {
   return {{"id", lease.id.value()},
           {"epoch", lease.epoch.value()},

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cli/rates.h"
+#include "control/migration_types.h"
 #include "control/node_types.h"
 #include "control/region_stats.h"
 #include "control/sponsor_api.h"
@@ -19,6 +20,7 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] Json ToJson(const control::NodeInfo& node);
 [[nodiscard]] Json ToJson(const control::PeerInfo& peer);
 [[nodiscard]] Json ToJson(const control::RegionInfo& region);
+[[nodiscard]] Json ToJson(const control::MigrationSummary& summary);
 [[nodiscard]] Json ToJson(const control::LeaseInfo& lease);
 [[nodiscard]] Json ToJson(const control::DoctorCheck& check);
 [[nodiscard]] Json ToJson(const control::Event& event);

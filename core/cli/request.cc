@@ -25,7 +25,8 @@ constexpr const char* kEnd =
 /// The words of the command line before they are checked.
 struct Words {
   double timeout = 0;
-  std::string local, ratio, on_loss = "wait", size, lost, shell;
+  std::string local, ratio, on_loss = "wait", size, lost, shell, mode = "post-copy", bandwidth;
+  std::uint32_t downtime_ms = 300;
   bool yes = false;
   std::vector<std::string> options;
   double interval = 1;
@@ -69,6 +70,50 @@ void DeclareAttach(CLI::App& app, Request& request, Words& words) {
       ->type_name("wait|poison")
       ->check(Quiet(CLI::IsMember({"wait", "poison"})));
   attach->add_option("--option", words.options, "rarely needed switch of hecad")->type_name("NAME=VALUE");
+}
+
+void DeclareMigrate(CLI::App& app, Request& request, Words& words) {
+  CLI::App* migrate =
+      AddCommand(app, "migrate", "Move a running VM to another host; returns when nothing of it is left here");
+  control::MigrateSpec& spec = request.migrate;
+  CLI::App* who = migrate->add_option_group("Who", "one of");
+  who->add_option("--domain", spec.domain, "libvirt domain")->type_name("NAME");
+  CLI::Option* pid = who->add_option("--pid", spec.pid, "QEMU; needs --qmp too")
+                         ->type_name("PID")
+                         ->check(Quiet(CLI::Range(1, std::numeric_limits<int>::max())));
+  who->require_option(1);
+  CLI::Option* qmp = migrate->add_option("--qmp", spec.qmp_socket, "QMP socket of QEMU [found for a domain]");
+  pid->needs(qmp->type_name("PATH"));
+  migrate->add_option("destination", spec.destination, "the hecad that takes the VM, by name or HOST:PORT")
+      ->type_name("DEST")
+      ->required();
+  migrate
+      ->add_option("--mode", words.mode,
+                   "when the VM changes over: post-copy at once, hybrid after a part of its memory, pre-copy only when "
+                   "the rest fits the downtime [post-copy]")
+      ->type_name("post-copy|hybrid|pre-copy")
+      ->check(Quiet(CLI::IsMember({"post-copy", "hybrid", "pre-copy"})));
+  CLI::App* there = migrate->add_option_group(
+      "The QEMU that waits there", "started by hand with -incoming defer; not for a domain: libvirt starts it");
+  CLI::Option* options[] = {
+      there->add_option("--dest-pid", spec.destination_pid, "its pid")
+          ->type_name("PID")
+          ->check(Quiet(CLI::Range(1, std::numeric_limits<int>::max()))),
+      there->add_option("--dest-qmp", spec.destination_qmp, "its QMP socket, a path there")->type_name("PATH"),
+      there->add_option("--uri", spec.uri, "where the device state travels, as tcp:HOST:PORT or unix:PATH")
+          ->type_name("URI")};
+  for (CLI::Option* one : options) {
+    for (CLI::Option* other : options) {
+      if (one != other) one->needs(other);
+    }
+  }
+  migrate->add_option("--downtime-ms", words.downtime_ms, "the VM may stand still for so long [300]")
+      ->type_name("N")
+      ->check(Quiet(CLI::Range(1, 2'000'000)));
+  migrate
+      ->add_option("--bandwidth", words.bandwidth,
+                   "copy at most so much a second; what the VM waits for is not held back [no limit]")
+      ->type_name("SIZE");
 }
 
 void DeclareOthers(CLI::App& app, Request& request, Words& words) {
@@ -134,6 +179,7 @@ void Declare(CLI::App& app, Request& request, Words& words) {
       ->type_name("SECONDS")
       ->check(Quiet(CLI::Range(0.001, 1e6)));
   DeclareAttach(app, request, words);
+  DeclareMigrate(app, request, words);
   DeclareOthers(app, request, words);
 }
 
@@ -160,6 +206,19 @@ Status CheckAttach(Request& request, const Words& words) {
   return Status();
 }
 
+Status CheckMigrate(Request& request, const Words& words) {
+  control::MigrateSpec& spec = request.migrate;
+  spec.mode = words.mode == "hybrid"     ? control::MigrationMode::kHybrid
+              : words.mode == "pre-copy" ? control::MigrationMode::kPreCopy
+                                         : control::MigrationMode::kPostCopy;
+  spec.downtime_goal = Millis(words.downtime_ms);
+  if (words.bandwidth.empty()) return Status();
+  auto bandwidth = ParseSize(words.bandwidth);
+  if (!bandwidth.ok()) return bandwidth.status().WithContext("--bandwidth");
+  spec.bandwidth = bandwidth->value();
+  return Status();
+}
+
 Status CheckResolve(Request& request, const Words& words) {
   request.lost = words.lost == "poison" ? control::LostPages::kPoison
                  : words.lost == "zero" ? control::LostPages::kZero
@@ -178,7 +237,7 @@ Command CommandOf(const std::string& verb) {
       {"regions", Command::kRegions}, {"attach", Command::kAttach},   {"limit", Command::kLimit},
       {"detach", Command::kDetach},   {"events", Command::kEvents},   {"top", Command::kTop},
       {"leases", Command::kLeases},   {"version", Command::kVersion}, {"completion", Command::kText},
-      {"resolve", Command::kResolve}};
+      {"resolve", Command::kResolve}, {"migrate", Command::kMigrate}};
   for (const auto& [word, command] : kCommands) {
     if (word == verb) return command;
   }
@@ -196,6 +255,7 @@ Status Check(const CLI::App& app, Request& request, const Words& words) {
   request.lease = LeaseId(words.lease);
   if (request.command == Command::kText) request.text = BashCompletion(app);
   if (request.command == Command::kAttach) return CheckAttach(request, words).WithContext("attach");
+  if (request.command == Command::kMigrate) return CheckMigrate(request, words).WithContext("migrate");
   if (request.command == Command::kResolve) return CheckResolve(request, words).WithContext("resolve");
   if (request.command == Command::kLimit) {
     auto size = ParseSize(words.size);

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "control/local_server.h"
+#include "control/migration_types.h"
 #include "control/node_types.h"
 #include "heca/status.h"
 
@@ -24,6 +25,7 @@ enum class Command : std::uint8_t {
   kAttach,
   kLimit,
   kDetach,
+  kMigrate,
   kResolve,
   kEvents,
   kTop,
@@ -39,8 +41,9 @@ struct Request {
   bool json = false;
   std::string socket = control::kDefaultSocket;
   std::optional<Millis>
-      timeout;  ///< none: 30 s for questions, as long as it takes for attach, limit and detach
+      timeout;  ///< none: 30 s for questions, as long as it takes for attach, limit, detach and migrate
   control::AttachSpec attach;
+  control::MigrateSpec migrate;
   RegionId region;
   Bytes limit;
   control::LostPages lost = control::LostPages::kInvalid;

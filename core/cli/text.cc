@@ -155,6 +155,18 @@ std::string RegionText(const control::RegionInfo& region) {
   return text;
 }
 
+std::string MigrationText(const control::MigrationSummary& summary, const std::string& destination) {
+  std::string text = fmt::format("region {}: moved to {}, {}\n", summary.region, destination, ToString(summary.mode));
+  text += Line("total", FormatSpan(summary.total));
+  text += Line("downtime", FormatSpan(summary.downtime));
+  text += Line("memory", FormatSize(summary.memory));
+  text += Line("moved", fmt::format("{} ({})", FormatSize(summary.moved), Percent(summary.moved, summary.memory)));
+  text += Line("zero", fmt::format("{} ({})", FormatSize(summary.zero), Percent(summary.zero, summary.memory)));
+  if (summary.faults == 0) return text + Line("faults", "none");
+  return text + Line("faults", fmt::format("{}, each waited {} (p50), {} (p99)", summary.faults,
+                                           FormatSpan(summary.fault_p50), FormatSpan(summary.fault_p99)));
+}
+
 std::string LeasesText(const std::vector<control::LeaseInfo>& leases) {
   if (leases.empty()) return "no leases: nobody borrows memory from this node\n";
   Table table({{"LEASE", Align::kRight},

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "cli/rates.h"
+#include "control/migration_types.h"
 #include "control/node_types.h"
 #include "control/sponsor_api.h"
 
@@ -24,6 +25,7 @@ namespace heca::cli {
 [[nodiscard]] std::string RegionsText(const std::vector<control::RegionInfo>& regions);
 /// Everything about one region.
 [[nodiscard]] std::string RegionText(const control::RegionInfo& region);
+[[nodiscard]] std::string MigrationText(const control::MigrationSummary& summary, const std::string& destination);
 [[nodiscard]] std::string LeasesText(const std::vector<control::LeaseInfo>& leases);
 [[nodiscard]] std::string DoctorText(const std::vector<control::DoctorCheck>& checks);
 /// One line with its newline.

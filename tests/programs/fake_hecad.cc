@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // A hecad that governs nothing: FakeNode behind the real local server, for tests of hecactl as a program.
 //   fake_hecad SOCKET [steps=N | endless | fail=CODE]...
-// steps=N makes attach, limit and detach report N steps at 10 ms each; endless lets them run until they are
+// steps=N makes attach, limit, detach and migrate report N steps at 10 ms each; endless lets them run until they are
 // cancelled; fail=CODE (a number of ErrorCode) lets every call fail. Ends at SIGTERM or when its standard
 // input closes.
 #include <poll.h>
@@ -37,6 +37,7 @@ int main(int argc, char** argv) {
   fake.about = heca::testing::SampleNode();
   fake.nodes = {heca::testing::SamplePeer()};
   fake.leases = {heca::testing::SampleLease()};
+  fake.migrated = heca::testing::SampleMigration();
   fake.stats = {heca::testing::SampleStats(1000)};
   fake.checks = {{"kernel", heca::control::Verdict::kOk, "as told by hecad", ""}};
   fake.Tell(heca::testing::SampleEvent());

@@ -135,6 +135,48 @@ def test_interrupt_and_timeout_of_a_long_operation(socket: Path) -> None:
         assert process.wait(SECONDS) == 130
 
 
+def test_migrate_in_words_and_as_json(socket: Path) -> None:
+    with fake_hecad(socket, "steps=5"):
+        words = hecactl(socket, "migrate", "--domain", "vm1", "m2", "--mode", "pre-copy")
+        assert words.returncode == 0, words.stderr
+        assert words.stdout == (
+            "region vm1: moved to m2, pre-copy\n"
+            "  total       12.3s\n"
+            "  downtime    48ms\n"
+            "  memory      1GiB\n"
+            "  moved       256MiB (25%)\n"
+            "  zero        768MiB (75%)\n"
+            "  faults      1234, each waited 120us (p50), 900us (p99)\n"
+        )
+        assert words.stderr.splitlines()[-1].startswith("migrate: write-back: 5MiB of 5MiB (100%)")
+        there = ["--dest-pid", "8", "--dest-qmp", "/run/q2", "--uri", "tcp:10.1.0.4:4444"]
+        ran = hecactl(socket, "migrate", "--pid", "7", "--qmp", "/run/q", "10.1.0.4:7301", *there, "--json")
+        assert ran.returncode == 0 and ran.stderr == ""
+        document = json.loads(ran.stdout)
+        assert document["destination"] == "10.1.0.4:7301"
+        assert document["migration"]["region"] == "pid-7"
+        assert document["migration"]["moved_bytes"] == 256 << 20
+        code, text = on_terminal(socket, "migrate", "--domain", "vm1", "m2")
+        assert code == 0 and "\r\033[Kregion vm1: moved to m2, post-copy" in text
+        # What hecad checks, hecactl passes on.
+        there[-1] = "exec:true"
+        ran = hecactl(socket, "migrate", "--pid", "7", "--qmp", "/run/q", "m2", *there)
+        assert ran.returncode == 2
+        assert ran.stderr.startswith("hecactl: migrate: migration URI 'exec:true': must be ")
+
+
+def test_interrupt_of_a_migration(socket: Path) -> None:
+    with fake_hecad(socket, "endless"):
+        words = command(socket, "migrate", "--domain", "vm1", "m2")
+        process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+        assert process.stderr
+        assert process.stderr.readline().startswith("migrate: capture")  # so it is under way
+        process.send_signal(signal.SIGINT)
+        assert "hecactl: migrate: cancelled; " in process.stderr.read()
+        process.stderr.close()
+        assert process.wait(SECONDS) == 130
+
+
 def test_follow_ends_with_the_interrupt(socket: Path) -> None:
     with fake_hecad(socket):
         process = subprocess.Popen(command(socket, "events", "--follow", "--json"), stdout=subprocess.PIPE, text=True)
@@ -175,6 +217,8 @@ def test_bash_completion(socket: Path) -> None:
     assert complete("hecactl", "--socket", "/x", "events", "--fo") == ["--follow"]
     assert complete("hecactl", "leases", "f") == ["free"]
     assert complete("hecactl", "attach", "--on-loss", "p") == ["poison"]
+    assert complete("hecactl", "migrate", "--dest") == ["--dest-pid", "--dest-qmp"]
+    assert complete("hecactl", "migrate", "--domain", "x", "m2", "--mode", "h") == ["hybrid"]
     assert complete("hecactl", "res") == ["resolve"]
     assert complete("hecactl", "resolve", "vm1", "--lost", "z") == ["zero"]
 

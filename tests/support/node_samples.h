@@ -2,6 +2,7 @@
 // Fixed answers of a hecad, for tests of what hecactl and the metrics make of them.
 #pragma once
 
+#include "control/migration_types.h"
 #include "control/node_types.h"
 #include "control/region_stats.h"
 #include "control/sponsor_api.h"
@@ -66,6 +67,21 @@ inline control::PeerInfo SamplePeer() {
   peer.connections = {{"tcp 10.1.0.2:40112 -> 10.1.0.3:7301", "urgent", "vm1", LeaseId(7), true, 4096, 32}};
   peer.trouble = "connection refused";
   return peer;
+}
+
+inline control::MigrationSummary SampleMigration() {
+  control::MigrationSummary summary;
+  summary.region = "vm1";
+  summary.mode = control::MigrationMode::kHybrid;
+  summary.total = Millis(12'300);
+  summary.downtime = Nanos(48'000'000);
+  summary.memory = Bytes(1024 * kMiB);
+  summary.moved = Bytes(256 * kMiB);
+  summary.zero = Bytes(768 * kMiB);
+  summary.faults = 1234;
+  summary.fault_p50 = Nanos(120'000);
+  summary.fault_p99 = Nanos(900'000);
+  return summary;
 }
 
 inline control::LeaseInfo SampleLease() {

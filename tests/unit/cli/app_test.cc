@@ -122,6 +122,48 @@ TEST_F(App, LimitAndDetach) {
   EXPECT_EQ(Hecactl({"detach", "vm1"}).code, 4);
 }
 
+TEST_F(App, MigratePassesEverythingOn) {
+  fake_.migrated = SampleMigration();
+  fake_.script = heca::testing::FakeNode::Steps(100);
+  const Ran ran = Hecactl({"migrate", "--pid", "7", "--qmp", "/run/q", "m2", "--mode", "hybrid", "--dest-pid", "8",
+                           "--dest-qmp", "/run/q2", "--uri", "tcp:10.1.0.4:4444", "--downtime-ms", "50",
+                           "--bandwidth", "64MiB"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_THAT(ran.out, StartsWith("region pid-7: moved to m2, hybrid\n  total       12.3s\n"));
+  EXPECT_THAT(ran.err, HasSubstr("migrate: write-back: 100B of 100B (100%)"));
+  const auto spec = fake_.last_migration().value();
+  EXPECT_EQ(spec.pid, 7);
+  EXPECT_EQ(spec.domain, "");
+  EXPECT_EQ(spec.qmp_socket, "/run/q");
+  EXPECT_EQ(spec.destination, "m2");
+  EXPECT_EQ(spec.destination_pid, 8);
+  EXPECT_EQ(spec.destination_qmp, "/run/q2");
+  EXPECT_EQ(spec.uri, "tcp:10.1.0.4:4444");
+  EXPECT_EQ(spec.mode, control::MigrationMode::kHybrid);
+  EXPECT_EQ(spec.downtime_goal, Millis(50));
+  EXPECT_EQ(spec.bandwidth, 64 * kMiB);
+}
+
+TEST_F(App, MigrateADomain) {
+  fake_.migrated = SampleMigration();
+  const Ran ran = Hecactl({"--json", "migrate", "--domain", "vm1", "10.1.0.4:7301"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(ran.err, "");
+  const json document = json::parse(ran.out);
+  EXPECT_EQ(document["destination"], "10.1.0.4:7301");
+  EXPECT_EQ(document["migration"]["region"], "vm1");
+  EXPECT_EQ(document["migration"]["mode"], "post-copy");
+  EXPECT_EQ(document["migration"]["downtime_ns"], 48'000'000);
+  const auto spec = fake_.last_migration().value();
+  EXPECT_EQ(spec.pid, 0);
+  EXPECT_EQ(spec.domain, "vm1");
+  EXPECT_EQ(spec.mode, control::MigrationMode::kPostCopy);
+  EXPECT_EQ(spec.downtime_goal, Millis(300));
+  EXPECT_EQ(spec.bandwidth, 0U);
+  EXPECT_EQ(Hecactl({"migrate", "--domain", "vm1", "m2", "--mode", "pre-copy"}).code, 0);
+  EXPECT_EQ(fake_.last_migration()->mode, control::MigrationMode::kPreCopy);
+}
+
 TEST_F(App, ResolveGivesNothingUpWithoutYes) {
   Attached();
   for (const char* how : {"zero", "poison"}) {
@@ -230,6 +272,13 @@ TEST_F(App, TimeoutOfALongOperation) {
   EXPECT_EQ(json::parse(attach.out)["error"]["message"], "not done within 200ms; it was undone");
 }
 
+TEST_F(App, TimeoutOfAMigration) {
+  fake_.script = heca::testing::FakeNode::UntilCancelled;
+  const Ran ran = Hecactl({"migrate", "--domain", "vm1", "m2", "--timeout", "0.2"});
+  EXPECT_EQ(ran.code, 5);
+  EXPECT_THAT(ran.err, HasSubstr("hecactl: migrate: not done within 200ms; the VM stays here unless it had changed"));
+}
+
 TEST_F(App, TimeoutAndSocketReachTheClient) {
   EXPECT_EQ(Hecactl({"regions", "--socket", "/tmp/s", "--timeout", "2.5"}).code, 0);
   EXPECT_EQ(options_.socket_path, "/tmp/s");
@@ -282,6 +331,11 @@ TEST_F(App, UsageErrors) {
        "hecactl: attach: --ratio: '3' is not a ratio: write it like 1:3 (local:remote, whole numbers from 1 "
        "to 1000)\n"},
       {{"attach", "--pid", "1", "--option", "x"}, "hecactl: attach: --option: 'x' is not NAME=VALUE\n"},
+      {{"migrate", "--pid", "7", "m2"}, "hecactl: --pid requires --qmp; see hecactl --help\n"},
+      {{"migrate", "--domain", "vm1"}, "hecactl: destination is required; see hecactl --help\n"},
+      {{"migrate", "--domain", "vm1", "m2", "--bandwidth", "2GB"},
+       "hecactl: migrate: --bandwidth: '2GB' is not a size (GB is 1000 for some and 1024 for others): write it "
+       "like 2GiB, 512MiB, 64M or 4096 (bytes)\n"},
       {{"limit", "vm1", "much"},
        "hecactl: limit: 'much' is not a size: write it like 2GiB, 512MiB, 64M or 4096 (bytes)\n"},
   };
@@ -298,6 +352,14 @@ TEST_F(App, UsageErrors) {
                                              {"attach", "--pid", "1", "--on-loss", "zero"},
                                              {"limit", "vm1"},
                                              {"detach"},
+                                             {"migrate", "m2"},
+                                             {"migrate", "--pid", "7", "--qmp", "/q", "--domain", "x", "m2"},
+                                             {"migrate", "--domain", "x", "m2", "--dest-pid", "8", "--uri", "tcp:a:1"},
+                                             {"migrate", "--domain", "x", "m2", "--dest-qmp", "/q"},
+                                             {"migrate", "--domain", "x", "m2", "--mode", "fast"},
+                                             {"migrate", "--domain", "x", "m2", "--downtime-ms", "0"},
+                                             {"migrate", "--domain", "x", "m2", "--downtime-ms", "2000001"},
+                                             {"migrate", "--domain", "x", "m2", "surplus"},
                                              {"resolve", "vm1"},
                                              {"resolve", "vm1", "--lost", "forget"},
                                              {"top", "--interval", "0"},
@@ -312,8 +374,8 @@ TEST_F(App, UsageErrors) {
 TEST_F(App, HelpAndVersion) {
   const Ran help = Hecactl({"--help"});
   EXPECT_EQ(help.code, 0);
-  for (const char* verb :
-       {"doctor", "status", "nodes", "regions", "attach", "limit", "detach", "resolve", "events", "top", "leases"}) {
+  for (const char* verb : {"doctor", "status", "nodes", "regions", "attach", "limit", "detach", "migrate", "resolve",
+                           "events", "top", "leases"}) {
     EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + verb + " "));
   }
   const Ran attach = Hecactl({"attach", "--help"});

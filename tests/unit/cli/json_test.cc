@@ -43,6 +43,13 @@ TEST(Json, Region) {
     "attached_at": "2026-01-31T12:00:00.250Z", "trouble": "sponsor m1 is away"})"));
 }
 
+TEST(Json, Migration) {
+  EXPECT_EQ(ToJson(SampleMigration()), Json::parse(R"({
+    "region": "vm1", "mode": "hybrid", "total_ms": 12300, "downtime_ns": 48000000, "memory_bytes": 1073741824,
+    "moved_bytes": 268435456, "zero_bytes": 805306368, "faults": 1234, "fault_p50_ns": 120000,
+    "fault_p99_ns": 900000})"));
+}
+
 TEST(Json, LeaseCheckAndEvent) {
   EXPECT_EQ(ToJson(SampleLease()), Json::parse(R"({
     "id": 7, "epoch": 2, "state": "active", "owner_node": "c1", "owner_boot_id": "b00t", "region": "vm1",

@@ -66,6 +66,23 @@ TEST(Text, OneRegion) {
             "  attached    2026-01-31T12:00:00.250Z, the guest stood still for 310us\n");
 }
 
+TEST(Text, Migration) {
+  EXPECT_EQ(MigrationText(SampleMigration(), "m2"),
+            "region vm1: moved to m2, hybrid\n"
+            "  total       12.3s\n"
+            "  downtime    48ms\n"
+            "  memory      1GiB\n"
+            "  moved       256MiB (25%)\n"
+            "  zero        768MiB (75%)\n"
+            "  faults      1234, each waited 120us (p50), 900us (p99)\n");
+  control::MigrationSummary ahead = SampleMigration();
+  ahead.mode = control::MigrationMode::kPreCopy;
+  ahead.faults = 0;
+  const std::string text = MigrationText(ahead, "m2");
+  EXPECT_TRUE(text.starts_with("region vm1: moved to m2, pre-copy\n")) << text;
+  EXPECT_TRUE(text.ends_with("  faults      none\n")) << text;
+}
+
 TEST(Text, Nodes) {
   EXPECT_EQ(
       NodesText({SamplePeer()}),
