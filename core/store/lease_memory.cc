@@ -8,7 +8,7 @@
 namespace heca::store {
 
 LeaseMemory::LeaseMemory(LeaseId id, Epoch epoch, const SlabShape& shape, std::size_t max_slabs)
-    : id_(id), shape_(shape), slots_per_slab_(shape.Slots()), epoch_(epoch.value()) {
+    : LeasedMemory(id, epoch), shape_(shape), slots_per_slab_(shape.Slots()) {
   slabs_.reserve(max_slabs);
 }
 
@@ -29,7 +29,7 @@ Slab* LeaseMemory::SlabOf(Slot slot) const {
 
 Status LeaseMemory::NoSuchSlot(Slot slot) const {
   return Status(ErrorCode::kInvalidArgument,
-                "slot " + std::to_string(slot.value()) + " does not exist: lease " + std::to_string(id_.value()) +
+                "slot " + std::to_string(slot.value()) + " does not exist: lease " + std::to_string(id().value()) +
                     " has slots 1 to " + std::to_string(SlotCount()),
                 ErrorScope::kPage);
 }
@@ -45,7 +45,7 @@ Result<std::span<const std::byte>> LeaseMemory::ForRead(Slot slot) {
   if (slab == nullptr) return NoSuchSlot(slot);
   if (!slab->Written(IndexOf(slot))) {
     return Status(ErrorCode::kDataLoss,
-                  "slot " + std::to_string(slot.value()) + " of lease " + std::to_string(id_.value()) +
+                  "slot " + std::to_string(slot.value()) + " of lease " + std::to_string(id().value()) +
                       " holds no page",
                   ErrorScope::kPage);
   }
@@ -58,7 +58,7 @@ Result<std::span<std::byte>> LeaseMemory::BeginWrite(Slot slot, transport::Attem
   if (!slab->Written(IndexOf(slot))) return slab->Page(IndexOf(slot));
   if (attempt == transport::Attempt::kRepeated) return std::span<std::byte>();
   return Status(ErrorCode::kAlreadyExists,
-                "slot " + std::to_string(slot.value()) + " of lease " + std::to_string(id_.value()) +
+                "slot " + std::to_string(slot.value()) + " of lease " + std::to_string(id().value()) +
                     " is written already; release it first",
                 ErrorScope::kPage);
 }

@@ -16,13 +16,14 @@
 
 #include "heca/status.h"
 #include "heca/types.h"
+#include "store/leased_memory.h"
 #include "store/quota.h"
 #include "store/slab.h"
 #include "transport/channel.h"
 
 namespace heca::store {
 
-class LeaseMemory {
+class LeaseMemory final : public LeasedMemory {
  public:
   /// At most `max_slabs` can ever be appended.
   LeaseMemory(LeaseId id, Epoch epoch, const SlabShape& shape, std::size_t max_slabs);
@@ -31,19 +32,17 @@ class LeaseMemory {
   /// nobody can see the memory any more.
   void Append(std::vector<Slab> slabs, QuotaCharge charge);
 
-  [[nodiscard]] LeaseId id() const { return id_; }
   [[nodiscard]] const SlabShape& shape() const { return shape_; }
-  [[nodiscard]] Epoch epoch() const { return Epoch(epoch_.load(std::memory_order_acquire)); }
-  void SetEpoch(Epoch epoch) { epoch_.store(epoch.value(), std::memory_order_release); }
-  [[nodiscard]] std::uint32_t SlotCount() const { return slots_.load(std::memory_order_acquire); }
+  [[nodiscard]] Bytes PageSize() const override { return shape_.page_size; }
+  [[nodiscard]] std::uint32_t SlotCount() const override { return slots_.load(std::memory_order_acquire); }
   [[nodiscard]] std::size_t SlabCount() const { return slabs_.size(); }
   /// Counts bits: O(slots / 64).
   [[nodiscard]] std::uint64_t CountWritten() const;
 
-  Result<std::span<const std::byte>> ForRead(Slot slot);
-  Result<std::span<std::byte>> BeginWrite(Slot slot, transport::Attempt attempt);
-  void CommitWrite(Slot slot);
-  Status Release(Slot slot);
+  Result<std::span<const std::byte>> ForRead(Slot slot) override;
+  Result<std::span<std::byte>> BeginWrite(Slot slot, transport::Attempt attempt) override;
+  void CommitWrite(Slot slot) override;
+  Status Release(Slot slot) override;
 
  private:
   /// Null for a slot that does not exist.
@@ -51,10 +50,8 @@ class LeaseMemory {
   [[nodiscard]] std::uint32_t IndexOf(Slot slot) const { return (slot.value() - 1) % slots_per_slab_; }
   [[nodiscard]] Status NoSuchSlot(Slot slot) const;
 
-  const LeaseId id_;
   const SlabShape shape_;
   const std::uint32_t slots_per_slab_;
-  std::atomic<std::uint64_t> epoch_;
   std::atomic<std::uint32_t> slots_{0};  ///< published after the slabs that hold them
   std::vector<QuotaCharge> charges_;
   std::vector<std::unique_ptr<Slab>> slabs_;  ///< capacity fixed at construction: never moves under a reader

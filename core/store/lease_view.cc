@@ -45,7 +45,7 @@ Status ViewBoard::EndAll(Deadline deadline) {
 }
 
 void ViewBoard::Close() {
-  std::shared_ptr<LeaseMemory> memory;  // unmapped after the lock is gone
+  std::shared_ptr<LeasedMemory> memory;  // unmapped after the lock is gone
   const std::lock_guard lock(mutex_);
   memory = std::move(memory_);
   for (auto* view : living_) view->Fence();
@@ -62,7 +62,7 @@ void ViewBoard::Remove(const LeaseView* view) {
   gone_.notify_all();
 }
 
-LeaseView::LeaseView(std::shared_ptr<ViewBoard> board, std::shared_ptr<LeaseMemory> memory, StreamName name,
+LeaseView::LeaseView(std::shared_ptr<ViewBoard> board, std::shared_ptr<LeasedMemory> memory, StreamName name,
                      Epoch epoch)
     : board_(std::move(board)), memory_(std::move(memory)), name_(name), epoch_(epoch) {}
 

@@ -21,7 +21,7 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "store/lease_memory.h"
+#include "store/leased_memory.h"
 #include "transport/server.h"
 
 namespace heca::store {
@@ -38,7 +38,7 @@ class LeaseView;
 /// The living views of one lease. Thread-safe. Views keep it alive (shared_ptr): they can outlive the lease.
 class ViewBoard : public std::enable_shared_from_this<ViewBoard> {
  public:
-  explicit ViewBoard(std::shared_ptr<LeaseMemory> memory) : memory_(std::move(memory)) {}
+  explicit ViewBoard(std::shared_ptr<LeasedMemory> memory) : memory_(std::move(memory)) {}
 
   /// kBusy while a view of the same name lives; kPermissionDenied if `epoch` is not the lease's, or after Close.
   Result<std::shared_ptr<transport::SlotMemory>> Open(StreamName name, Epoch epoch);
@@ -58,19 +58,19 @@ class ViewBoard : public std::enable_shared_from_this<ViewBoard> {
 
   mutable std::mutex mutex_;
   std::condition_variable gone_;
-  std::shared_ptr<LeaseMemory> memory_;  ///< null once closed
+  std::shared_ptr<LeasedMemory> memory_;  ///< null once closed
   std::vector<LeaseView*> living_;
 };
 
 /// One connection's SlotMemory. Thread-safe and lock-free, except for its destruction.
 class LeaseView : public transport::SlotMemory {
  public:
-  LeaseView(std::shared_ptr<ViewBoard> board, std::shared_ptr<LeaseMemory> memory, StreamName name, Epoch epoch);
+  LeaseView(std::shared_ptr<ViewBoard> board, std::shared_ptr<LeasedMemory> memory, StreamName name, Epoch epoch);
   ~LeaseView() override;
   LeaseView(const LeaseView&) = delete;
   LeaseView& operator=(const LeaseView&) = delete;
 
-  [[nodiscard]] Bytes PageSize() const override { return memory_->shape().page_size; }
+  [[nodiscard]] Bytes PageSize() const override { return memory_->PageSize(); }
   [[nodiscard]] std::uint32_t SlotCount() const override { return memory_->SlotCount(); }
   Result<std::span<const std::byte>> ForRead(Slot slot) override;
   Result<std::span<std::byte>> BeginWrite(Slot slot, transport::Attempt attempt) override;
@@ -87,7 +87,7 @@ class LeaseView : public transport::SlotMemory {
   [[nodiscard]] Status Refusal() const;
 
   const std::shared_ptr<ViewBoard> board_;
-  const std::shared_ptr<LeaseMemory> memory_;
+  const std::shared_ptr<LeasedMemory> memory_;
   const StreamName name_;
   const Epoch epoch_;
   std::atomic<bool> fenced_{false};

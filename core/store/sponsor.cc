@@ -9,6 +9,7 @@
 #include "base/fail_points.h"
 #include "base/log.h"
 #include "base/size.h"
+#include "store/data_grant.h"
 #include "store/random.h"
 
 namespace heca::store {
@@ -301,11 +302,7 @@ Result<control::Lease> Sponsor::TakeOver(const control::TakeOverRequest& request
 
 Result<control::DataGrant> Sponsor::OpenData(const control::LeaseKey& key, Role role, std::uint32_t stream,
                                              std::uint32_t count) {
-  if (count == 0 || count > control::kMaxTokens || (role != Role::kUrgent && role != Role::kBulk)) {
-    return Status(ErrorCode::kInvalidArgument,
-                  fmt::format("{} tokens for role {} were asked for; 1 to {}, urgent or bulk", count,
-                              static_cast<int>(role), control::kMaxTokens));
-  }
+  HECA_RETURN_IF_ERROR(CheckStreams(role, count));
   (void)FailPointHit(FailPoint::kCrashAtOpenData);
   Sweep();
   HECA_ASSIGN_OR_RETURN(auto entry, Lock(key));
@@ -321,16 +318,9 @@ Result<control::DataGrant> Sponsor::OpenData(const control::LeaseKey& key, Role 
     entry->record = std::move(record);
   }
   entry.lock.unlock();  // what follows can wait; if the lease ends meanwhile, its views refuse the tokens
-  control::DataGrant grant;
-  grant.time_to_live = options_.token_life;
-  const auto deadline = Deadline::After(options_.fence_wait);
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const StreamName name{role, stream + i};
-    HECA_RETURN_IF_ERROR(entry->views->End(name, deadline));
-    const auto now = options_.now();
-    HECA_ASSIGN_OR_RETURN(auto token, tokens_.Issue({key.id, key.epoch, name, now + options_.token_life}, now));
-    grant.tokens.push_back(token);
-  }
+  HECA_ASSIGN_OR_RETURN(control::DataGrant grant,
+                        GrantData(tokens_, *entry->views, key, {role, stream}, count,
+                                  {options_.token_life, options_.fence_wait}, options_.now()));
   const std::lock_guard lock(mutex_);
   grant.endpoints = endpoints_;
   return grant;

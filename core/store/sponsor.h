@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "control/sponsor_api.h"
 #include "heca/status.h"
+#include "store/lease_memory.h"
 #include "store/quota.h"
 #include "store/store_directory.h"
 #include "store/token_book.h"
