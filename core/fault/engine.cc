@@ -33,12 +33,19 @@ Result<std::unique_ptr<RegionEngine>> RegionEngine::Start(EngineParts parts, Sta
       LoopParts{std::move(parts.uffd), std::move(parts.pidfd), std::move(parts.map), std::move(parts.table),
                 std::move(parts.policy), parts.store, parts.guard, parts.observer, parts.config},
       std::move(urgent), std::move(bulk), std::move(writer));
-  HECA_RETURN_IF_ERROR(loop->Prepare(mode == StartMode::kTakeOver));
-  loop->Start();
-  return std::unique_ptr<RegionEngine>(new RegionEngine(std::move(loop), can_poison));
+  HECA_RETURN_IF_ERROR(loop->Prepare(mode != StartMode::kFresh));
+  std::unique_ptr<RegionEngine> engine(new RegionEngine(std::move(loop), can_poison));
+  if (mode != StartMode::kArrival) engine->Open();
+  return engine;
+}
+
+void RegionEngine::Open() {
+  if (!open_.exchange(true)) loop_->Start();
 }
 
 void RegionEngine::SetLimit(PageCount limit) { loop_->SetLimit(limit); }
+
+void RegionEngine::DeclareHoles(std::vector<region::PageRun> runs) { loop_->DeclareHoles(std::move(runs)); }
 
 void RegionEngine::StoreGrew() { loop_->Request(kRequestGrow); }
 
@@ -119,6 +126,7 @@ EngineStats RegionEngine::Stats() const {
   stats.bytes_written_back = counters.bytes_written_back.Value();
   stats.bytes_fetched = counters.bytes_fetched.Value();
   stats.discards = counters.discards.Value();
+  stats.holes = loop_->holes_declared();
   stats.slots_used = loop_->slots_used();
   stats.slots_free = loop_->slots_free();
   return stats;

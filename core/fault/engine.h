@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <memory>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/unique_fd.h"
@@ -42,6 +43,7 @@ enum class StartMode : std::uint8_t {
   kInvalid = 0,
   kFresh = 1,     ///< a new table: nothing is away
   kTakeOver = 2,  ///< the table of a daemon that died or was stopped without detach
+  kArrival = 3,   ///< a table that says where all of it is; registered, but faults wait until Open
 };
 
 /// What to do with pages that no store has any more; always by name, never by itself.
@@ -65,6 +67,8 @@ class RegionEngine {
   /// Opens readers and writer (may block as PageStore says), makes the handshake, registers the memory, and on
   /// take-over recovers the pages; on failure of a fresh start the target is left as it was. Then starts the threads.
   static Result<std::unique_ptr<RegionEngine>> Start(EngineParts parts, StartMode mode);
+  /// Begins to serve after a start as kArrival; else, and the second time, nothing. Takes some 100 us.
+  void Open();
   /// As Stop.
   ~RegionEngine();
 
@@ -72,6 +76,8 @@ class RegionEngine {
   void SetLimit(PageCount limit);
   /// The store's lease has more slots.
   void StoreGrew();
+  /// The store says that these pages, which are Away, hold nothing: they become zero pages without a copy.
+  void DeclareHoles(std::vector<region::PageRun> runs);
   /// Detach: see HomeProgress. Cannot be taken back.
   void BringHome();
   [[nodiscard]] HomeProgress Home() const;
@@ -93,6 +99,7 @@ class RegionEngine {
   std::unique_ptr<FaultLoop> loop_;
   const bool can_poison_;
   std::atomic<bool> home_asked_{false};
+  std::atomic<bool> open_{false};
 };
 
 }  // namespace heca::fault

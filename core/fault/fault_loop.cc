@@ -47,7 +47,8 @@ FaultLoop::FaultLoop(LoopParts parts, std::unique_ptr<PageReader> urgent, std::u
       exchange_(std::make_unique<JobExchange>()),
       mover_(parts_.map, *exchange_, wake_, std::move(writer)),
       evictor_(loop_, pager_, fetcher_, sent_, *exchange_, mover_),
-      homecoming_(loop_, parts_.uffd, pager_, fetcher_, evictor_) {
+      homecoming_(loop_, parts_.uffd, pager_, fetcher_, evictor_),
+      holes_(loop_) {
   parts_.config.limit = limit();
   parts_.policy->SetLimit(limit());
   prefetcher_.SetLimit(limit());
@@ -98,6 +99,11 @@ void FaultLoop::Request(std::uint32_t requests) {
 void FaultLoop::SetLimit(PageCount limit) {
   limit_.store(AtLeastMinimum(limit).value(), std::memory_order_relaxed);
   Request(kRequestLimit);
+}
+
+void FaultLoop::DeclareHoles(std::vector<region::PageRun> runs) {
+  holes_.Add(std::move(runs));
+  wake_.Signal();
 }
 
 void FaultLoop::Run() {
@@ -156,6 +162,7 @@ bool FaultLoop::Serve() {
     census_.reset();
     counted_.store(true, std::memory_order_release);
   }
+  more = holes_.Step() || more;  // before they are fetched
   more = homecoming_.Step() || census_.has_value() || more;
   const bool home = homecoming_.stage() == HomeStage::kDone && !home_.load(std::memory_order_relaxed);
   if (home || Clock::now() >= next_look_) LookAround();

@@ -7,10 +7,12 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include "fault/evictor.h"
 #include "fault/fault_handler.h"
 #include "fault/fetcher.h"
+#include "fault/hole_list.h"
 #include "fault/homecoming.h"
 #include "fault/loop_watch.h"
 #include "fault/mover.h"
@@ -58,6 +60,9 @@ class FaultLoop {
   void Request(std::uint32_t requests);
   void SetLimit(PageCount limit);
   [[nodiscard]] PageCount limit() const { return PageCount(limit_.load(std::memory_order_relaxed)); }
+  /// Of pages that hold nothing at the store.
+  void DeclareHoles(std::vector<region::PageRun> runs);
+  [[nodiscard]] std::uint64_t holes_declared() const { return holes_.declared(); }
   /// Unregistered; the slot counts below are from after that.
   [[nodiscard]] bool home() const { return home_.load(std::memory_order_acquire); }
   [[nodiscard]] const region::PageTable& table() const { return parts_.table; }
@@ -100,6 +105,7 @@ class FaultLoop {
   Mover mover_;
   Evictor evictor_;
   Homecoming homecoming_;
+  HoleList holes_;
   std::optional<Census> census_;
   std::atomic<std::uint32_t> requests_{0};
   std::atomic<bool> running_{false};

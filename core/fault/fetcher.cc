@@ -54,6 +54,8 @@ Outcome Fetcher::Demand(PageIndex page, bool write) {
   if (!was_prefetching) entry.generation = entry.NextGeneration();  // else either answer will do
   const Expected expected{page, entry.generation};
   loop_.recent.Touch(page, loop_.fault_time);
+  loop_.last_demand = page;
+  ++loop_.demands;
   if (here != nullptr) {
     loop_.table.Move(page, entry);
     const AnswerSource source = was_prefetching ? AnswerSource::kPrefetched : AnswerSource::kWriteBackBuffer;

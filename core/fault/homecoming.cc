@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace heca::fault {
 
@@ -61,6 +62,8 @@ bool Homecoming::Fetch() {
   std::array<PageIndex, kRun> pages;
   std::size_t count = 0;
   const PageIndex end(loop_.table.pages().value());
+  // Behind a page that a thread needs lie those that it is likely to need next.
+  if (std::exchange(seen_demands_, loop_.demands) != loop_.demands) cursor_ = loop_.last_demand;
   PageIndex page = cursor_;
   for (std::size_t looked = 0; looked < kScan && page < end && count < kRun; ++looked) {
     if (!loop_.table.TouchedAround(page)) {

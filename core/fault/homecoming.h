@@ -45,6 +45,7 @@ class Homecoming {
   Evictor& evictor_;
   HomeStage stage_ = HomeStage::kNone;
   PageIndex cursor_{0};
+  std::uint64_t seen_demands_ = 0;
   Status result_;
 };
 

@@ -48,6 +48,8 @@ struct LoopContext {
   EventPump& pump;
 
   Clock::time_point fault_time{};       ///< when the fault at hand was read
+  PageIndex last_demand{0};             ///< the page that a thread waited for last
+  std::uint64_t demands = 0;            ///< pages that were asked for because a thread waits, so far
   std::uint64_t answers = 0;            ///< threads that were let run on, so far
   std::uint64_t pressure = 0;           ///< pages to evict beyond the watermarks, because local memory ran out
   bool homing = false;                  ///< BringHome: nothing leaves any more

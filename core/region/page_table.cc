@@ -92,6 +92,20 @@ Result<PageTable> PageTable::Create(const std::string& path, const RegionMap& ma
   return table;
 }
 
+Result<PageTable> PageTable::CreateAway(const std::string& path, const RegionMap& map, const std::string& store) {
+  HECA_ASSIGN_OR_RETURN(PageTable table, Create(path, map, store));
+  for (std::uint64_t page = 0; page < map.pages().value(); ++page) {
+    PageEntry entry;
+    entry.state = PageState::kAway;
+    entry.slot = Slot(static_cast<std::uint32_t>(page + 1));
+    table.entries_[page].store(entry.Encode(), std::memory_order_relaxed);
+    ++table.touched_[page / kGroup];
+  }
+  table.counts_[static_cast<std::size_t>(PageState::kZero)].store(0, std::memory_order_relaxed);
+  table.counts_[static_cast<std::size_t>(PageState::kAway)].store(map.pages().value(), std::memory_order_relaxed);
+  return table;
+}
+
 Result<PageTable> PageTable::Open(const std::string& path, const RegionMap& map, const std::string& store) {
   unique_fd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   if (!file) return Status::FromErrno(errno, "opening the page table " + path, ErrorScope::kRegion);

@@ -40,6 +40,8 @@ class PageTable {
   /// A new table, all pages Zero. `store` names what holds the slots. kAlreadyExists, kBusy (another daemon has it),
   /// kResourceExhausted (no room: no file is left behind).
   static Result<PageTable> Create(const std::string& path, const RegionMap& map, const std::string& store);
+  /// The same for a region whose memory is elsewhere as a whole: page p is Away in slot p + 1.
+  static Result<PageTable> CreateAway(const std::string& path, const RegionMap& map, const std::string& store);
   /// The table of a daemon that died. kFailedPrecondition if it was made for another region, store or version;
   /// kBusy if its daemon is alive.
   static Result<PageTable> Open(const std::string& path, const RegionMap& map, const std::string& store);
