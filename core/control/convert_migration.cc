@@ -92,6 +92,21 @@ void ToMessage(const MigrateSpec& from, v1::MigrateRequest& to) {
   to.set_bandwidth_bytes(from.bandwidth);
 }
 
+Result<std::vector<PageRun>> FromMessage(const v1::DeclareHolesRequest& from) {
+  if (from.runs_size() > kMaxRuns) {
+    return Status(ErrorCode::kInvalidArgument, std::to_string(from.runs_size()) + " runs of pages at once: at most " +
+                                                   std::to_string(kMaxRuns));
+  }
+  std::vector<PageRun> runs;
+  for (const v1::PageRun& run : from.runs()) {
+    if (run.pages() == 0 || run.first() > UINT32_MAX || run.pages() > UINT32_MAX) {
+      return Status(ErrorCode::kInvalidArgument, "a run of pages is empty or beyond any image");
+    }
+    runs.push_back({run.first(), run.pages()});
+  }
+  return runs;
+}
+
 Result<MigrateSpec> FromMessage(const v1::MigrateRequest& from) {
   MigrateSpec to;
   HECA_RETURN_IF_ERROR(TakeVm(from, to));

@@ -3,6 +3,8 @@
 // answers, is checked here; the summary comes from the hecad of this host and is taken as it is.
 #pragma once
 
+#include <vector>
+
 #include "control/migration_types.h"
 #include "heca/status.h"
 #include "heca/v1/migration.pb.h"
@@ -13,6 +15,9 @@ namespace heca::control {
 /// Largest number of RAM blocks of a VM.
 inline constexpr int kMaxRamBlocks = 64;
 
+/// Largest number of runs of one DeclareHoles: some 20 KiB.
+inline constexpr int kMaxRuns = 1024;
+
 /// Refuses what a message cannot say: no VM, or two.
 [[nodiscard]] Status CheckSpec(const MigrateSpec& spec);
 [[nodiscard]] Status CheckTarget(const PrepareRequest& request);
@@ -22,6 +27,7 @@ void ToMessage(const MigrationSummary& from, v1::MigrationSummary& to);
 void ToMessage(const PrepareRequest& from, v1::PrepareRequest& to);
 void ToMessage(const Arrival& from, v1::Arrival& to);
 
+[[nodiscard]] Result<std::vector<PageRun>> FromMessage(const v1::DeclareHolesRequest& from);
 [[nodiscard]] Result<MigrateSpec> FromMessage(const v1::MigrateRequest& from);
 [[nodiscard]] MigrationSummary FromMessage(const v1::MigrationSummary& from);
 [[nodiscard]] Result<PrepareRequest> FromMessage(const v1::PrepareRequest& from);

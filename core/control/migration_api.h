@@ -10,6 +10,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "control/migration_types.h"
 #include "heca/status.h"
@@ -25,6 +26,10 @@ class MigrationApi {
   [[nodiscard]] virtual Status Prepare(const PrepareRequest& request) = 0;
   /// The source's VM is stopped and its disks are drained: serve faults from the image from now on. May be repeated.
   [[nodiscard]] virtual Status Open(const RegionId& region, const LeaseKey& image) = 0;
+  /// These pages of the stopped VM hold nothing: they need no copy. Told after Open, because finding them takes time in
+  /// which the VM need not stand still. kInvalidArgument: not pages of the image.
+  [[nodiscard]] virtual Status DeclareHoles(const RegionId& region, const LeaseKey& image,
+                                            const std::vector<PageRun>& runs) = 0;
   [[nodiscard]] virtual Result<Arrival> Look(const RegionId& region, const LeaseKey& image) = 0;
   /// kFailedPrecondition once the VM runs there.
   [[nodiscard]] virtual Status Abort(const RegionId& region, const LeaseKey& image, const std::string& why) = 0;

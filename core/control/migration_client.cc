@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "control/migration_client.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <utility>
 
 #include "control/checks.h"
@@ -70,6 +72,20 @@ Status MigrationClient::Prepare(const PrepareRequest& request) {
 Status MigrationClient::Open(const RegionId& region, const LeaseKey& image) {
   v1::OpenReply reply;
   return impl_->Send(&Stub::Open, About<v1::OpenRequest>(region, image), reply);
+}
+
+Status MigrationClient::DeclareHoles(const RegionId& region, const LeaseKey& image, const std::vector<PageRun>& runs) {
+  for (std::size_t begin = 0; begin < runs.size(); begin += kMaxRuns) {
+    auto message = About<v1::DeclareHolesRequest>(region, image);
+    for (std::size_t i = begin; i < std::min(runs.size(), begin + kMaxRuns); ++i) {
+      v1::PageRun* const run = message.add_runs();
+      run->set_first(runs[i].first);
+      run->set_pages(runs[i].pages);
+    }
+    v1::DeclareHolesReply reply;
+    HECA_RETURN_IF_ERROR(impl_->Send(&Stub::DeclareHoles, message, reply));
+  }
+  return Status();
 }
 
 Result<Arrival> MigrationClient::Look(const RegionId& region, const LeaseKey& image) {

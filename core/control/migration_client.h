@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "control/migration_api.h"
@@ -27,6 +28,9 @@ class MigrationClient final : public MigrationApi {
 
   [[nodiscard]] Status Prepare(const PrepareRequest& request) override;
   [[nodiscard]] Status Open(const RegionId& region, const LeaseKey& image) override;
+  /// In as many calls as it takes.
+  [[nodiscard]] Status DeclareHoles(const RegionId& region, const LeaseKey& image,
+                                    const std::vector<PageRun>& runs) override;
   [[nodiscard]] Result<Arrival> Look(const RegionId& region, const LeaseKey& image) override;
   /// Of `why` the first KiB is sent.
   [[nodiscard]] Status Abort(const RegionId& region, const LeaseKey& image, const std::string& why) override;

@@ -2,6 +2,7 @@
 #include "control/migration_service.h"
 
 #include <string>
+#include <vector>
 
 #include "control/checks.h"
 #include "control/convert_migration.h"
@@ -38,6 +39,15 @@ grpc::Status MigrationService::Open(grpc::ServerContext* /*context*/, const v1::
   const Result<LeaseKey> key = KeyOf(*request);
   if (!key.ok()) return ToGrpc(key.status());
   return ToGrpc(api_.Open(request->region(), key.value()));
+}
+
+grpc::Status MigrationService::DeclareHoles(grpc::ServerContext* /*context*/, const v1::DeclareHolesRequest* request,
+                                            v1::DeclareHolesReply* /*reply*/) {
+  const Result<LeaseKey> key = KeyOf(*request);
+  if (!key.ok()) return ToGrpc(key.status());
+  const Result<std::vector<PageRun>> runs = FromMessage(*request);
+  if (!runs.ok()) return ToGrpc(runs.status());
+  return ToGrpc(api_.DeclareHoles(request->region(), key.value(), runs.value()));
 }
 
 grpc::Status MigrationService::Look(grpc::ServerContext* /*context*/, const v1::LookRequest* request,

@@ -71,6 +71,13 @@ struct PrepareRequest {
   std::string uri;             ///< for migrate-incoming; empty: somebody else says it
 };
 
+/// Neighbouring pages of an image, counted from 0.
+struct PageRun {
+  std::uint64_t first = 0;
+  std::uint64_t pages = 0;
+  bool operator==(const PageRun&) const = default;
+};
+
 enum class ArrivalState : std::uint8_t {
   kInvalid = 0,
   kPrepared = 1,  ///< registered; faults wait

@@ -86,7 +86,7 @@ struct Servers {
       const ListenAddress address = SplitAddress(config.control_listen);
       HECA_ASSIGN_OR_RETURN(
           peers, control::PeerServer::Start(
-                     {address.host, static_cast<std::uint16_t>(std::stoul(address.port))}, *sponsor));
+                     {address.host, static_cast<std::uint16_t>(std::stoul(address.port))}, *sponsor, node.arrivals()));
       Log().info("lends {} bytes, control plane on {}:{}", config.donate.value(), address.host,
                  peers->port());
     }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "control/migration_api.h"
 #include "control/node_api.h"
 #include "control/sponsor_api.h"
 #include "heca/status.h"
@@ -64,8 +65,10 @@ class Node final : public control::NodeApi {
   static Result<std::unique_ptr<Node>> Create(NodeConfig config);
   ~Node() override;
 
-  /// What peers may call; nullptr if this node donates nothing.
+  /// What peers may call; nullptr if this node neither donates nor governs.
   [[nodiscard]] control::SponsorApi* sponsor();
+  /// The same for VMs that are to come here; nullptr if this node governs none.
+  [[nodiscard]] control::MigrationApi* arrivals();
 
   [[nodiscard]] Result<control::RegionInfo> Attach(const control::AttachSpec& spec,
                                                    control::ProgressSink& progress) override;

@@ -22,6 +22,7 @@
 #include <string>
 #include <vector>
 
+#include "control/migration_types.h"
 #include "control/node_api.h"
 #include "control/region_stats.h"
 #include "fault/engine.h"
@@ -58,6 +59,19 @@ class Session final : public Kept, public fault::EngineObserver, public store::S
  public:
   static Result<std::unique_ptr<Session>> Attach(const SessionContext& context, const AttachTarget& target,
                                                  const control::AttachSpec& spec, control::ProgressSink& progress);
+  /// The memory of a QEMU that waits for a VM, all of it in the image that another node lends: registered, with faults
+  /// that wait until OpenArrival. session_arrive.cc tells what a crash leaves.
+  static Result<std::unique_ptr<Session>> Arrive(const SessionContext& context, const AttachTarget& target,
+                                                 const control::PrepareRequest& request);
+  /// Serves faults from now on, after the journal says that everything is to come here. May be repeated.
+  Status OpenArrival();
+  /// Pages that hold nothing, of a region that has opened. kInvalidArgument: not its pages.
+  Status DeclareHoles(const std::vector<control::PageRun>& runs);
+  /// Everything comes, behind what is asked for; then the region ends as after a detach.
+  void BringArrivalHome();
+  /// The VM will not come: the region ends, and its memory is as any QEMU's. Never after OpenArrival, unless the QEMU is
+  /// to be ended.
+  void CallOffArrival();
   /// A region of the journal, not governed yet: its Keeper takes it back.
   static std::unique_ptr<Session> Recall(const SessionContext& context, const RegionId& region);
   /// Leaves the region to the next hecad, unless it was detached.
@@ -82,7 +96,13 @@ class Session final : public Kept, public fault::EngineObserver, public store::S
 
   [[nodiscard]] control::RegionInfo Info() const;
   [[nodiscard]] control::RegionStats Stats() const;
+  /// It has ended because everything is home, and not because its process went away.
+  [[nodiscard]] bool detached() const { return detach_step_ == DetachStep::kDone; }
   [[nodiscard]] const RegionId& name() const { return name_; }
+  /// The VM's monitor; null: a plain process, or not connected.
+  [[nodiscard]] std::shared_ptr<guest::Qmp> Monitor();
+  /// What the engine has done, if there is one.
+  [[nodiscard]] std::optional<fault::EngineStats> EngineNumbers() const;
   [[nodiscard]] std::int32_t pid() const;
 
   void OnEngineEvent(const fault::EngineEvent& event) override;
@@ -96,10 +116,18 @@ class Session final : public Kept, public fault::EngineObserver, public store::S
   Session(const SessionContext& context, RegionRecord record);
 
   // session_attach.cc
+  static Result<RegionRecord> NewRecord(const AttachTarget& target, const control::AttachSpec& spec);
   Status FindMemory(const control::AttachSpec& spec);
   Status ReserveAndConnect(const control::AttachSpec& spec);
+  Status Connect(const std::string& sponsor, const std::string& address, const control::Lease& lease);
   Status CaptureAndStart();
   void RollBack();
+  // session_arrive.cc
+  Status CheckItWaits() const;
+  Status CompareBlocks(const control::PrepareRequest& request) const;
+  Status CaptureForArrival();
+  /// True once its process is gone.
+  [[nodiscard]] bool EndWaitingQemu();
   // session_resume.cc
   Status ReadRecord();
   Status CloseWhatEnded(bool alive);

@@ -46,7 +46,9 @@ Bytes BytesInFiles(const region::RegionMap& map) {
   return Bytes(std::min(sum, map.BytesOf(map.pages().value()).value()));
 }
 
-Result<RegionRecord> NewRecord(const AttachTarget& target, const control::AttachSpec& spec) {
+}  // namespace
+
+Result<RegionRecord> Session::NewRecord(const AttachTarget& target, const control::AttachSpec& spec) {
   const guest::GuestIdentity& identity = target.identity;
   RegionRecord record;
   record.phase = RecordPhase::kAttaching;
@@ -65,6 +67,8 @@ Result<RegionRecord> NewRecord(const AttachTarget& target, const control::Attach
   }
   return record;
 }
+
+namespace {
 
 /// A region that could not be taken back after a restart may have pages at its sponsor, and its journal is the only map
 /// of them: an attach over it would lose them.
@@ -155,12 +159,15 @@ Status Session::ReserveAndConnect(const control::AttachSpec& spec) {
   request.page_size = page_size_;
   request.slots = SlotsFor(Bytes(record_.limit));
   HECA_ASSIGN_OR_RETURN(const BorrowedLease borrowed, context_.sponsors.Borrow(spec.sponsors, request));
-  record_.lease = {borrowed.sponsor, borrowed.address, borrowed.lease, {}};
+  return Connect(borrowed.sponsor, borrowed.address, borrowed.lease);
+}
+
+Status Session::Connect(const std::string& sponsor, const std::string& address, const control::Lease& lease) {
+  record_.lease = {sponsor, address, lease, {}};
   HECA_RETURN_IF_ERROR(Journal());
   making_ = std::make_shared<Governance>();
   HECA_ASSIGN_OR_RETURN(making_->sponsor, Sponsors::Client(record_.lease.address));
-  HECA_ASSIGN_OR_RETURN(making_->store,
-                        store::RemoteStore::Create(*making_->sponsor, borrowed.lease, StoreOptions(), this));
+  HECA_ASSIGN_OR_RETURN(making_->store, store::RemoteStore::Create(*making_->sponsor, lease, StoreOptions(), this));
   return Status();
 }
 

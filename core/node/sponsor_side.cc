@@ -36,10 +36,15 @@ Result<std::unique_ptr<SponsorSide>> SponsorSide::Start(const NodeConfig& config
   HECA_ASSIGN_OR_RETURN(side->sponsor_, store::Sponsor::Create(std::move(options), side.get()));
   transport::TcpServerOptions tcp;
   HECA_ASSIGN_OR_RETURN(tcp.listen, transport::Endpoint::Parse(config.data_listen));
-  auto server = transport::TcpServer::Create(tcp, *side->sponsor_);
+  side->router_ = std::make_unique<LendingRouter>(*side->sponsor_, side->images_);
+  auto server = transport::TcpServer::Create(tcp, *side->router_);
   if (!server.ok()) return server.status().WithContext("data-listen " + config.data_listen);
   side->server_ = std::move(*server);
-  side->sponsor_->SetEndpoints({{side->server_->Transport(), side->server_->endpoint().ToString()}});
+  const std::vector<control::DataEndpoint> endpoints{{side->server_->Transport(), side->server_->endpoint().ToString()}};
+  side->sponsor_->SetEndpoints(endpoints);
+  side->images_.SetEndpoints(endpoints);
+  side->departures_ = std::make_unique<Departures>(config.run_dir + "/departures", side->images_, events);
+  HECA_RETURN_IF_ERROR(side->departures_->Resume());
   return side;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The half of a node that lends: the sponsor and the data ports that serve it.
+// The half of a node that lends: slabs (if it donates memory), the images of VMs that leave, and the data ports that serve
+// both.
 #pragma once
 
 #include <memory>
@@ -8,8 +9,11 @@
 
 #include "control/node_types.h"
 #include "control/sponsor_api.h"
+#include "node/departures.h"
 #include "node/event_log.h"
+#include "node/lending_router.h"
 #include "node/node.h"
+#include "store/image_sponsor.h"
 #include "store/sponsor.h"
 #include "transport/tcp_server.h"
 
@@ -21,7 +25,9 @@ class SponsorSide final : private store::LeaseObserver {
   static Result<std::unique_ptr<SponsorSide>> Start(const NodeConfig& config, const std::string& boot_id,
                                                     EventLog& events);
 
-  [[nodiscard]] control::SponsorApi& api() { return *sponsor_; }
+  [[nodiscard]] control::SponsorApi& api() { return *router_; }
+  [[nodiscard]] store::ImageSponsor& images() { return images_; }
+  [[nodiscard]] Departures& departures() { return *departures_; }
   void AnnounceBoot(const std::string& node, const std::string& boot_id) { sponsor_->AnnounceBoot(node, boot_id); }
   /// Fills in what is donated and lent, and the data endpoints.
   Status Describe(control::NodeInfo& info) const;
@@ -29,7 +35,10 @@ class SponsorSide final : private store::LeaseObserver {
   [[nodiscard]] std::vector<control::LeaseInfo> Leases() const { return sponsor_->Leases(); }
   Status FreeLease(LeaseId lease, bool force) { return sponsor_->ForceFree(lease, force); }
   /// Quarantines and frees what is due.
-  void Tick() { sponsor_->Sweep(); }
+  void Tick() {
+    sponsor_->Sweep();
+    for (const LeaseId given_back : images_.Sweep()) departures_->Close(given_back);
+  }
 
  private:
   explicit SponsorSide(EventLog& events) : events_(events) {}
@@ -37,7 +46,10 @@ class SponsorSide final : private store::LeaseObserver {
 
   EventLog& events_;
   std::unique_ptr<store::Sponsor> sponsor_;
-  std::unique_ptr<transport::TcpServer> server_;  ///< uses the sponsor: destroyed first
+  store::ImageSponsor images_;
+  std::unique_ptr<Departures> departures_;
+  std::unique_ptr<LendingRouter> router_;
+  std::unique_ptr<transport::TcpServer> server_;  ///< uses the router: destroyed first
 };
 
 }  // namespace heca::node

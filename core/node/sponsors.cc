@@ -58,16 +58,19 @@ std::vector<cluster::Member> Sponsors::Order(const control::ReserveRequest& requ
   }
 }
 
+Result<cluster::PeerConfig> Sponsors::Resolve(const std::string& name) const {
+  if (const auto member = members_->Find(name)) return member->config;
+  if (name.find(':') != std::string::npos) return cluster::PeerConfig{name, name, ""};
+  return Status(ErrorCode::kNotFound, "no peer is called '" + name + "'; `hecactl nodes` lists them, or give HOST:PORT");
+}
+
 Result<BorrowedLease> Sponsors::Borrow(const std::vector<std::string>& wanted,
                                        const control::ReserveRequest& request) {
   std::string refusals;
   std::vector<cluster::PeerConfig> tries;
   for (const auto& name : wanted) {
-    const auto member = members_->Find(name);
-    if (!member && name.find(':') == std::string::npos) {
-      return Status(ErrorCode::kNotFound, "no peer is called '" + name + "'; `hecactl nodes` lists them, or give HOST:PORT");
-    }
-    tries.push_back(member ? member->config : cluster::PeerConfig{name, name, ""});
+    HECA_ASSIGN_OR_RETURN(auto peer, Resolve(name));
+    tries.push_back(std::move(peer));
   }
   if (wanted.empty()) {
     for (const auto& member : Order(request, refusals)) tries.push_back(member.config);

@@ -34,6 +34,8 @@ class Sponsors {
   /// Reserves at the best of `wanted` (peer names or HOST:PORT, tried in their order; empty: any peer, by free memory
   /// and failure domain). On failure the text says what each answered.
   Result<BorrowedLease> Borrow(const std::vector<std::string>& wanted, const control::ReserveRequest& request);
+  /// A peer by its name, or by HOST:PORT of its control plane.
+  [[nodiscard]] Result<cluster::PeerConfig> Resolve(const std::string& name) const;
   /// A client of the sponsor at `address`; does not connect.
   static Result<std::unique_ptr<control::SponsorApi>> Client(const std::string& address);
   [[nodiscard]] std::vector<control::PeerInfo> Peers() const;

@@ -20,6 +20,7 @@ from lab.deadline import LabError, wait_until
 from lab.links import Place
 from lab.paths import binary
 from lab.processes import spawn, stop, tail
+from lab.qemu import Qemu
 
 
 class CommandFailed(LabError):
@@ -206,6 +207,13 @@ class Hecad:
 
     def detach(self, name: str, seconds: float = 180) -> Any:
         return self.ctl("detach", name, seconds=seconds)
+
+    def migrate(self, source: Qemu, destination: Qemu, to: str, *options: str, seconds: float = 120) -> Any:
+        """The VM of one QEMU to another one that waits, at the node `to`; what hecactl says of it."""
+        answer = self.ctl("migrate", "--pid", str(source.pid), "--qmp", str(source.heca_qmp), to,
+                          "--dest-pid", str(destination.pid), "--dest-qmp", str(destination.heca_qmp),
+                          "--uri", destination.incoming_uri, *options, seconds=seconds)
+        return answer["migration"]
 
     def regions(self) -> list[dict[str, Any]]:
         regions: list[dict[str, Any]] = self.ctl("regions")["regions"]

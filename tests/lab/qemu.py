@@ -59,6 +59,7 @@ class Qemu:
     user: str | None = None
     image: GuestImage | None = None  # default: memverify's
     console: bool = False            # a virtio console (hvc0 inside) at `console_path`; the serial one repeats bytes
+    incoming: bool = False           # waits for a VM that comes from another QEMU with the same options
     workload: dict[str, Any] = field(default_factory=dict)  # memverify's options
     kernel_options: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
@@ -89,6 +90,19 @@ class Qemu:
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    @property
+    def incoming_uri(self) -> str:
+        """Where a VM may come in; also for another QEMU of the same user."""
+        return f"unix:{self._home}/incoming"
+
+    def run_state(self) -> str:
+        return str(self.qmp.execute("query-status")["status"])
+
+    def ignores_shared_ram(self) -> bool:
+        """The capability that must never be left on: a later save would write an image without RAM."""
+        return any(one["capability"] == "x-ignore-shared" and one["state"]
+                   for one in self.qmp.execute("query-migrate-capabilities"))
 
     def ram_files(self) -> list[Path]:
         return sorted(self._ram.iterdir())
@@ -144,6 +158,8 @@ class Qemu:
             command += ["-device", f"virtio-balloon-pci,id=balloon{reporting}"]
         if self.sandbox:
             command += ["-sandbox", SANDBOX]
+        if self.incoming:
+            command += ["-incoming", "defer"]
         return command + self.extra
 
     def _type(self, command: str) -> None:

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// QEMU's part of a live migration, by QMP: only device state travels, because RAM is a shared file that x-ignore-shared
+// leaves out. That capability is sticky and invisible to libvirt: left on, a later save writes an image without RAM. So
+// it is set late and cleared always; ClearCapabilities says whether QEMU has confirmed it.
+//
+// Never called from a thread that serves faults.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+#include "guest/qmp.h"
+#include "heca/status.h"
+
+namespace heca::guest {
+
+/// What QEMU last said in a MIGRATION event, as far as it matters here.
+enum class StreamState : std::uint8_t {
+  kInvalid = 0,
+  kNone = 1,           ///< nothing yet
+  kActive = 2,         ///< setup, active, wait-unplug
+  kPreSwitchover = 3,  ///< the VM is stopped and its disks are drained; QEMU waits for Continue
+  kDevice = 4,
+  kCompleted = 5,
+  kFailed = 6,         ///< failed or cancelled
+};
+[[nodiscard]] std::string_view ToString(StreamState state);
+
+/// Thread-safe.
+class MigratingVm {
+ public:
+  /// `qmp` is the VM's monitor. Listens from now on.
+  explicit MigratingVm(std::shared_ptr<Qmp> qmp);
+
+  /// The stream was started by a hecad before this one, of a VM that ran before or did not: asks QEMU where it is.
+  Result<StreamState> Adopt(bool ran, Deadline deadline);
+
+  // The source.
+  /// Sets the capabilities and starts the stream to `uri`. kFailedPrecondition: QEMU refuses, with its words.
+  Status Start(const std::string& uri, Deadline deadline);
+  /// From pre-switchover on.
+  Status Continue(Deadline deadline);
+  /// Ends the stream. True: a VM that ran before runs here again. False: the stream had completed, the destination has
+  /// the VM. An error: not known.
+  Result<bool> Cancel(Deadline deadline);
+  /// Stops a VM that was continued although it has left.
+  Status Stop(Deadline deadline);
+
+  // The destination.
+  /// The QEMU waits with `-incoming defer`: sets the capability and listens at `uri` (empty: somebody else says it).
+  Status Listen(const std::string& uri, Deadline deadline);
+
+  /// Either side. Ok only if QEMU says that it is off.
+  Status ClearCapabilities(Deadline deadline);
+
+  struct Moments {
+    StreamState state = StreamState::kNone;
+    std::optional<Clock::time_point> stopped;  ///< the last STOP event
+    std::optional<Clock::time_point> resumed;  ///< the last RESUME event
+  };
+  [[nodiscard]] Moments Now() const;
+  /// Waits until the stream is in `wanted` or later, or failed. kDeadlineExceeded; kUnavailable: QEMU is gone.
+  [[nodiscard]] Result<Moments> WaitFor(StreamState wanted, Deadline deadline) const;
+  /// Whether the VM ran before Start.
+  [[nodiscard]] bool ran() const { return ran_; }
+  /// QEMU's run state: "running", "paused", "postmigrate", "inmigrate", ...
+  [[nodiscard]] Result<std::string> RunState(Deadline deadline);
+
+ private:
+  /// Shared with the listener, which may outlive this object.
+  struct Heard {
+    mutable std::mutex mutex;
+    std::condition_variable changed;
+    Moments moments;
+    std::string error;  ///< QEMU's reason of a failure, if it said one
+  };
+  static void Hear(Heard& heard, const QmpEvent& event);
+  Status SetCapabilities(bool source, bool on, Deadline deadline);
+
+  const std::shared_ptr<Qmp> qmp_;
+  const std::shared_ptr<Heard> heard_ = std::make_shared<Heard>();
+  bool ran_ = false;  ///< before Start
+};
+
+}  // namespace heca::guest

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The phases of a live migration as its source sees them, and what may follow what.
+//
+//   phase      the VM                    entered when                                   a failure here
+//   kPrepare   runs here                 asked for                                      goes on here; nothing to undo but
+//                                                                                       the destination's preparation
+//   kStream    runs here                 the destination is registered and waits        cancelled: goes on here
+//   kStopped   stopped here, drained     QEMU says pre-switchover                       cancelled: goes on here
+//   kOpened    stopped here              the destination may serve from the image       QEMU decides: failed means that it
+//                                                                                       goes on here, completed kArrived
+//   kArrived   runs there                QEMU says completed: no way back               waits for the destination, for ever
+//   kComplete  runs there, all of it     the destination needs no page from here
+//   kAborted   goes on here              a failure before kArrived
+//   kLost      is dead                   the destination's QEMU died after kArrived
+//
+// The image of the VM's memory is readable from kOpened on, and never once the VM may run here again.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace heca::migration {
+
+enum class Phase : std::uint8_t {
+  kInvalid = 0,
+  kPrepare = 1,
+  kStream = 2,
+  kStopped = 3,
+  kOpened = 4,
+  kArrived = 5,
+  kComplete = 6,
+  kAborted = 7,
+  kLost = 8,
+};
+inline constexpr std::size_t kPhases = 9;
+
+/// "prepare", "stream", ...: the words of progress and events.
+[[nodiscard]] std::string_view ToString(Phase phase);
+
+/// True if `to` may follow `from`.
+[[nodiscard]] bool MayFollow(Phase from, Phase to);
+
+/// The VM's fate is decided: nothing here may let it run at the source again.
+[[nodiscard]] constexpr bool IsPastSwitch(Phase phase) {
+  return phase == Phase::kArrived || phase == Phase::kComplete || phase == Phase::kLost;
+}
+
+}  // namespace heca::migration

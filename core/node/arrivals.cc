@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "node/arrivals.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+
+namespace heca::node {
+
+using control::Arrival;
+using control::ArrivalState;
+using control::EventKind;
+using control::Severity;
+
+namespace {
+
+constexpr std::chrono::seconds kQemuPatience{5};
+/// A VM that is not seen to run so long after Open (it was paused at the source) gets its pages all the same.
+constexpr std::chrono::seconds kPullAnyway{2};
+/// So long a prepared QEMU is kept waiting for a source that says nothing.
+constexpr std::chrono::minutes kSilence{10};
+/// So long the end of an arrival is remembered.
+constexpr std::chrono::minutes kMemory{10};
+
+std::uint64_t PageBytes(std::uint64_t pages) { return pages * kBasePage.value(); }
+
+}  // namespace
+
+Status Arrivals::Prepare(const control::PrepareRequest& request) {
+  HECA_ASSIGN_OR_RETURN(const std::shared_ptr<Session> session, make_(request));
+  auto entry = std::make_shared<Entry>();
+  entry->key = request.image.key;
+  entry->session = session;
+  entry->arrival.state = ArrivalState::kPrepared;
+  entry->arrival.left = Bytes(std::uint64_t{request.image.slots} * request.image.page_size.value());
+  Status listening(ErrorCode::kFailedPrecondition, "the QEMU that waits has no QMP socket for hecad", ErrorScope::kRegion);
+  if (auto monitor = session->Monitor()) {
+    entry->vm = std::make_unique<guest::MigratingVm>(std::move(monitor));
+    listening = entry->vm->Listen(request.uri, Deadline::After(kQemuPatience));
+  }
+  if (!listening.ok()) {
+    session->CallOffArrival();
+    return listening;
+  }
+  const std::lock_guard lock(mutex_);
+  entries_[request.region] = entry;  // a former one of this name is over: make_ has refused it otherwise
+  events_.Add(Severity::kInfo, EventKind::kAttached, request.region,
+              "a VM is to come from '" + request.source_node + "': its memory is registered");
+  return Status();
+}
+
+Result<Arrivals::EntryPtr> Arrivals::Find(const RegionId& region, const control::LeaseKey& image) const {
+  const auto found = entries_.find(region);
+  if (found == entries_.end()) {
+    return Status(ErrorCode::kNotFound, "no VM '" + region + "' is on its way to this node", ErrorScope::kRegion);
+  }
+  if (found->second->key.id != image.id || found->second->key.secret != image.secret) {
+    return Status(ErrorCode::kPermissionDenied, "another VM '" + region + "' is on its way to this node",
+                  ErrorScope::kRegion);
+  }
+  return found->second;
+}
+
+Status Arrivals::Open(const RegionId& region, const control::LeaseKey& image) {
+  EntryPtr entry;
+  {
+    const std::lock_guard lock(mutex_);
+    HECA_ASSIGN_OR_RETURN(entry, Find(region, image));
+    if (entry->opened) return Status();
+    if (entry->busy || entry->arrival.state != ArrivalState::kPrepared) {
+      return Status(ErrorCode::kFailedPrecondition, "the arrival of '" + region + "' was called off", ErrorScope::kRegion);
+    }
+    entry->busy = true;
+  }
+  const Status opened = entry->session->OpenArrival();
+  const std::lock_guard lock(mutex_);
+  entry->busy = false;
+  if (!opened.ok()) return opened;
+  entry->opened = entry->changed = Clock::now();
+  entry->arrival.state = ArrivalState::kOpen;
+  return Status();
+}
+
+Status Arrivals::DeclareHoles(const RegionId& region, const control::LeaseKey& image,
+                              const std::vector<control::PageRun>& runs) {
+  std::shared_ptr<Session> session;
+  {
+    const std::lock_guard lock(mutex_);
+    HECA_ASSIGN_OR_RETURN(const EntryPtr entry, Find(region, image));
+    if (!entry->opened) return {ErrorCode::kFailedPrecondition, "holes of an image that is not final", ErrorScope::kRegion};
+    session = entry->session;
+  }
+  return session->DeclareHoles(runs);
+}
+
+void Arrivals::Refresh(Entry& entry) {
+  Arrival& arrival = entry.arrival;
+  if (const auto numbers = entry.session->EngineNumbers()) {
+    const auto& store = numbers->latency[static_cast<std::size_t>(fault::AnswerSource::kStore)];
+    using region::PageState;
+    arrival.left = Bytes(PageBytes(numbers->pages.Of(PageState::kAway) + numbers->pages.Of(PageState::kComing) +
+                                   numbers->pages.Of(PageState::kPrefetching)));
+    arrival.moved = Bytes(numbers->bytes_fetched);
+    arrival.zero = Bytes(PageBytes(numbers->holes));
+    arrival.faults = store.total;
+    arrival.fault_p50 = Nanos(static_cast<Nanos::rep>(store.QuantileNs(0.5)));
+    arrival.fault_p99 = Nanos(static_cast<Nanos::rep>(store.QuantileNs(0.99)));
+  }
+  if (arrival.state == ArrivalState::kOpen && entry.resumed) arrival.state = ArrivalState::kRunning;
+  if (entry.resumed && entry.opened) arrival.open_to_resume = *entry.resumed - *entry.opened;
+}
+
+Result<Arrival> Arrivals::Look(const RegionId& region, const control::LeaseKey& image) {
+  const std::lock_guard lock(mutex_);
+  HECA_ASSIGN_OR_RETURN(const EntryPtr entry, Find(region, image));
+  Refresh(*entry);
+  return entry->arrival;
+}
+
+Status Arrivals::Abort(const RegionId& region, const control::LeaseKey& image, const std::string& why) {
+  EntryPtr entry;
+  {
+    const std::lock_guard lock(mutex_);
+    HECA_ASSIGN_OR_RETURN(entry, Find(region, image));
+    if (entry->arrival.state == ArrivalState::kFailed) return Status();
+    if (entry->resumed || entry->arrival.state > ArrivalState::kOpen) {
+      return Status(ErrorCode::kFailedPrecondition, "the VM '" + region + "' runs here already", ErrorScope::kRegion);
+    }
+    if (entry->busy) return Status(ErrorCode::kBusy, "'" + region + "' is being opened", ErrorScope::kRegion);
+    entry->busy = true;
+  }
+  CallOff(region, entry, why);
+  return Status();
+}
+
+void Arrivals::CallOff(const RegionId& region, const EntryPtr& entry, const std::string& why) {
+  if (entry->vm) (void)entry->vm->ClearCapabilities(Deadline::After(Millis(500)));
+  entry->session->CallOffArrival();
+  events_.Add(Severity::kWarning, EventKind::kAttachFailed, region, "the VM does not come: " + why);
+  const std::lock_guard lock(mutex_);
+  entry->busy = false;
+  entry->changed = Clock::now();
+  entry->arrival.state = ArrivalState::kFailed;
+  entry->arrival.trouble = why;
+}
+
+void Arrivals::TickOne(Entry& entry) {
+  const auto now = Clock::now();
+  Refresh(entry);
+  if (entry.opened && !entry.resumed && entry.vm) {
+    if (const auto resumed = entry.vm->Now().resumed) {
+      entry.resumed = resumed;
+      Refresh(entry);
+    }
+  }
+  if (entry.opened && !entry.pulling && (entry.resumed || now - *entry.opened > kPullAnyway)) {
+    entry.pulling = true;
+    entry.session->BringArrivalHome();
+  }
+  if (entry.arrival.state <= ArrivalState::kRunning && entry.session->ended()) {
+    entry.arrival.state = entry.session->detached() ? ArrivalState::kComplete : ArrivalState::kFailed;
+    if (entry.arrival.state == ArrivalState::kFailed) entry.arrival.trouble = "its process has ended";
+    entry.arrival.left = Bytes(0);
+    entry.changed = now;
+  }
+}
+
+void Arrivals::Tick() {
+  std::vector<std::pair<RegionId, EntryPtr>> silent;
+  std::vector<EntryPtr> to_clear;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto now = Clock::now();
+    for (auto at = entries_.begin(); at != entries_.end();) {
+      Entry& entry = *at->second;
+      if (!entry.busy) TickOne(entry);
+      if (entry.arrival.state == ArrivalState::kPrepared && !entry.busy && now - entry.changed > kSilence) {
+        entry.busy = true;
+        silent.emplace_back(at->first, at->second);
+      }
+      if (entry.resumed && !entry.capabilities_cleared && !entry.busy) {
+        entry.busy = true;
+        to_clear.push_back(at->second);
+      }
+      const bool over = entry.arrival.state >= ArrivalState::kComplete && now - entry.changed > kMemory && !entry.busy;
+      at = over ? entries_.erase(at) : std::next(at);
+    }
+  }
+  // QEMU is asked without the lock: its main loop may be waiting for a page.
+  for (const auto& entry : to_clear) {
+    const Status cleared = entry->vm->ClearCapabilities(Deadline::After(Millis(200)));
+    const std::lock_guard lock(mutex_);
+    entry->busy = false;
+    entry->capabilities_cleared = cleared.ok();
+  }
+  for (const auto& [region, entry] : silent) CallOff(region, entry, "its source has said nothing for ten minutes");
+}
+
+}  // namespace heca::node

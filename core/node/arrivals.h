@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// VMs that are on their way to this node: what a source's hecad asks of this one (control/migration_api.h), and what has
+// become of each for some time after.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "control/migration_api.h"
+#include "guest/migrating_vm.h"
+#include "node/event_log.h"
+#include "node/session.h"
+
+namespace heca::node {
+
+/// Thread-safe.
+class Arrivals final : public control::MigrationApi {
+ public:
+  /// Makes the region's session and keeps it, or says why not.
+  using MakeSession = std::function<Result<std::shared_ptr<Session>>(const control::PrepareRequest&)>;
+
+  Arrivals(EventLog& events, MakeSession make) : events_(events), make_(std::move(make)) {}
+
+  Status Prepare(const control::PrepareRequest& request) override;
+  Status Open(const RegionId& region, const control::LeaseKey& image) override;
+  Status DeclareHoles(const RegionId& region, const control::LeaseKey& image,
+                      const std::vector<control::PageRun>& runs) override;
+  Result<control::Arrival> Look(const RegionId& region, const control::LeaseKey& image) override;
+  Status Abort(const RegionId& region, const control::LeaseKey& image, const std::string& why) override;
+
+  /// Notices a VM that has begun to run, one whose source has fallen silent, and those that are over.
+  void Tick();
+
+ private:
+  struct Entry {
+    control::LeaseKey key;
+    std::shared_ptr<Session> session;
+    std::unique_ptr<guest::MigratingVm> vm;
+    Clock::time_point changed = Clock::now();  ///< when it came into its state
+    std::optional<Clock::time_point> opened;
+    std::optional<Clock::time_point> resumed;
+    bool pulling = false;
+    bool capabilities_cleared = false;
+    bool busy = false;  ///< being opened or called off
+    control::Arrival arrival;
+  };
+  using EntryPtr = std::shared_ptr<Entry>;
+
+  /// With the lock held.
+  [[nodiscard]] Result<EntryPtr> Find(const RegionId& region, const control::LeaseKey& image) const;
+  void Refresh(Entry& entry);
+  void TickOne(Entry& entry);
+  void CallOff(const RegionId& region, const EntryPtr& entry, const std::string& why);
+
+  EventLog& events_;
+  const MakeSession make_;
+  mutable std::mutex mutex_;  ///< of the map and of what the entries hold
+  std::map<RegionId, EntryPtr> entries_;
+};
+
+}  // namespace heca::node

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "node/departures.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "base/log.h"
+#include "control/migration_client.h"
+#include "guest/capture.h"
+#include "os/proc.h"
+
+namespace heca::node {
+
+using control::EventKind;
+using control::Severity;
+using guest::StreamState;
+
+namespace {
+
+constexpr std::chrono::seconds kQemuPatience{5};
+constexpr Millis kAskEvery{200};
+
+bool Lives(const DepartureRecord& record) {
+  const auto now = guest::IdentifyProcess(record.pid);
+  return now.ok() && *now == guest::ProcessId{record.pid, record.start_time};
+}
+
+Result<unique_fd> OpenRam(const DepartureRecord& record, const DepartingBlock& block) {
+  if (!block.link.empty()) {
+    unique_fd file(::open(block.link.c_str(), O_RDWR | O_CLOEXEC));
+    if (file) return file;
+  }
+  HECA_ASSIGN_OR_RETURN(const auto maps, os::ReadMaps(record.pid));
+  for (const auto& mapping : maps) {
+    if (mapping.inode == block.inode) return os::OpenMappedFile(record.pid, mapping);
+  }
+  return Status(ErrorCode::kDataLoss, "the RAM file " + block.path + " is gone", ErrorScope::kRegion);
+}
+
+}  // namespace
+
+Departures::Departures(std::string directory, store::ImageSponsor& images, EventLog& events)
+    : journal_(std::move(directory)), images_(images), events_(events) {
+  images_.OnTakeOver([this](const store::ImageIdentity& identity) { return NoteOwner(identity); });
+}
+
+Departures::~Departures() {
+  stopping_ = true;
+  for (auto& thread : taken_up_) thread.join();
+  images_.OnTakeOver(nullptr);
+}
+
+Status Departures::Resume() {
+  HECA_RETURN_IF_ERROR(journal_.Prepare());
+  for (auto& record : journal_.ReadAll()) {
+    if (record.stage == DepartureStage::kOpened) {
+      if (const Status lent = LendAgain(record); !lent.ok()) {
+        events_.Add(Severity::kError, EventKind::kPagesLost, record.region,
+                    "memory of a VM that left cannot be lent any more: " + lent.ToString());
+      }
+    }
+    const std::lock_guard lock(mutex_);
+    records_[record.image.lease.key.id] = record;
+    taken_up_.emplace_back([this, record] { TakeUp(record); });
+  }
+  return Status();
+}
+
+Status Departures::LendAgain(const DepartureRecord& record) {
+  std::vector<store::ImageBlock> blocks;
+  for (const auto& block : record.blocks) {
+    HECA_ASSIGN_OR_RETURN(unique_fd file, OpenRam(record, block));
+    HECA_ASSIGN_OR_RETURN(os::RamFile ram, os::RamFile::Create(std::move(file)));
+    blocks.push_back({std::move(ram), os::FileOffset(block.offset), Bytes(block.bytes)});
+  }
+  HECA_RETURN_IF_ERROR(
+      images_.OfferAgain(record.region, std::move(blocks), {record.image.lease.key, record.image.claim}).status());
+  return images_.OpenImage(record.image.lease.key.id);
+}
+
+Status Departures::Begin(DepartureRecord record) {
+  HECA_RETURN_IF_ERROR(journal_.Write(record));
+  const std::lock_guard lock(mutex_);
+  const LeaseId id = record.image.lease.key.id;
+  records_[id] = std::move(record);
+  return Status();
+}
+
+/// Under a name beside the file's own, in the file's file system: what names a RAM file there is unlinked with its VM.
+void Departures::MakeLinks(DepartureRecord& record) {
+  for (auto& block : record.blocks) {
+    const std::string link = block.path + ".heca-" + std::to_string(record.image.lease.key.id.value() & ~store::kImageBit);
+    struct stat info {};
+    const bool same = ::stat(block.path.c_str(), &info) == 0 && info.st_ino == block.inode;
+    if (same && (::link(block.path.c_str(), link.c_str()) == 0 || errno == EEXIST)) {
+      block.link = link;
+    } else {
+      Log().warn("{}: {} gets no second name: its memory does not outlive QEMU and hecad together", record.region, block.path);
+    }
+  }
+}
+
+Status Departures::NoteOpened(LeaseId image) {
+  const std::lock_guard lock(mutex_);
+  const auto found = records_.find(image);
+  if (found == records_.end()) return {ErrorCode::kNotFound, "no such departure"};
+  DepartureRecord record = found->second;
+  MakeLinks(record);
+  record.stage = DepartureStage::kOpened;
+  HECA_RETURN_IF_ERROR(journal_.Write(record));
+  found->second = std::move(record);
+  return Status();
+}
+
+Status Departures::NoteOwner(const store::ImageIdentity& identity) {
+  const std::lock_guard lock(mutex_);
+  const auto found = records_.find(identity.key.id);
+  if (found == records_.end()) return Status();
+  DepartureRecord record = found->second;
+  record.image.lease.key = identity.key;
+  record.image.claim = identity.claim;
+  HECA_RETURN_IF_ERROR(journal_.Write(record));
+  found->second = std::move(record);
+  return Status();
+}
+
+void Departures::Close(LeaseId image) {
+  const std::lock_guard lock(mutex_);
+  const auto found = records_.find(image);
+  if (found == records_.end()) return;
+  journal_.Erase(image);  // first: a link that is left is a name too many, a record without its link is a loss
+  for (const auto& block : found->second.blocks) {
+    if (!block.link.empty()) ::unlink(block.link.c_str());
+  }
+  records_.erase(found);
+}
+
+std::unique_ptr<guest::MigratingVm> Departures::Connect(const DepartureRecord& record, bool& gone) {
+  gone = !Lives(record);
+  if (gone) return nullptr;
+  auto qmp = guest::Qmp::Connect(record.qmp_socket, Deadline::After(kQemuPatience));
+  if (!qmp.ok()) return nullptr;
+  return std::make_unique<guest::MigratingVm>(std::shared_ptr<guest::Qmp>(std::move(*qmp)));
+}
+
+void Departures::TakeUp(const DepartureRecord& record) {
+  Log().info("{}: a hecad before this one has left a migration, {}", record.region,
+             record.stage == DepartureStage::kOpened ? "at its switch-over or after" : "before its switch-over");
+  bool arrived = false;
+  while (!stopping_ && !Decide(record, arrived)) std::this_thread::sleep_for(kAskEvery);
+  if (stopping_) return;
+  if (arrived) {
+    events_.Add(Severity::kInfo, EventKind::kRecovered, record.region,
+                "the VM has left; its memory is lent until its destination has all of it");
+  }
+}
+
+bool Departures::Decide(const DepartureRecord& record, bool& arrived) {
+  bool gone = false;
+  const auto vm = Connect(record, gone);
+  const bool opened = record.stage == DepartureStage::kOpened;
+  if (gone) {
+    arrived = opened;  // it cannot run here: what the destination has is all there is
+    if (!opened) CallOff(record, nullptr);
+    return true;
+  }
+  if (!vm) return false;
+  const auto state = vm->Adopt(record.ran, Deadline::After(kQemuPatience));
+  if (!state.ok()) return false;
+  if (opened && *state == StreamState::kCompleted) {
+    arrived = true;
+    if (const Status cleared = vm->ClearCapabilities(Deadline::After(kQemuPatience)); !cleared.ok()) {
+      Log().warn("{}: {}", record.region, cleared.ToString());
+    }
+    return true;
+  }
+  if (opened && *state == StreamState::kDevice) return false;
+  const auto back = vm->Cancel(Deadline::After(kQemuPatience));
+  if (!back.ok()) return false;
+  if (!*back) {
+    if (opened) return false;  // it says completed now: asked once more
+    events_.Add(Severity::kError, EventKind::kAlarm, record.region, "the VM was switched over without its memory");
+  }
+  CallOff(record, vm.get());
+  return true;
+}
+
+void Departures::CallOff(const DepartureRecord& record, guest::MigratingVm* vm) {
+  const LeaseId id = record.image.lease.key.id;
+  images_.Withdraw(id);
+  if (vm != nullptr) {
+    if (const Status cleared = vm->ClearCapabilities(Deadline::After(kQemuPatience)); !cleared.ok()) {
+      events_.Add(Severity::kError, EventKind::kAlarm, record.region,
+                  "QEMU keeps x-ignore-shared, and a save would lose its memory: " + cleared.ToString());
+    }
+  }
+  const std::string why = "the source's hecad was restarted before the switch-over";
+  if (auto there = control::MigrationClient::Create({.endpoint = record.image.address}); there.ok()) {
+    const Status told = (*there)->Abort(record.region, record.image.lease.key, why);
+    if (!told.ok()) Log().info("{}: the destination could not be told: {}", record.region, told.ToString());
+  }
+  events_.Add(Severity::kWarning, EventKind::kAttachFailed, record.region,
+              vm != nullptr ? "a migration was called off, the VM runs here: " + why : "the VM's process has ended");
+  Close(id);
+}
+
+}  // namespace heca::node

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "node/leaving.h"
+
+#include <utility>
+
+namespace heca::node {
+namespace {
+
+constexpr std::chrono::seconds kPatience{5};
+
+}  // namespace
+
+Status LeavingQemu::Start() { return vm_.Start(uri_, Deadline::After(kPatience)); }
+
+Result<bool> LeavingQemu::WaitStopped(Deadline deadline) {
+  const auto moments = vm_.WaitFor(guest::StreamState::kPreSwitchover, deadline);
+  if (moments.status().code() == ErrorCode::kDeadlineExceeded) return false;
+  if (!moments.ok()) return moments.status();
+  if (moments->state == guest::StreamState::kFailed) {
+    return Status(ErrorCode::kFailedPrecondition, "QEMU's migration failed before the switch-over", ErrorScope::kRegion);
+  }
+  return true;
+}
+
+Clock::time_point LeavingQemu::stopped_at() const { return vm_.Now().stopped.value_or(Clock::now()); }
+
+Status LeavingQemu::Continue() { return vm_.Continue(Deadline::After(kPatience)); }
+
+Result<std::optional<bool>> LeavingQemu::WaitDecided(Deadline deadline) {
+  const auto moments = vm_.WaitFor(guest::StreamState::kCompleted, deadline);
+  if (moments.status().code() == ErrorCode::kDeadlineExceeded) return std::optional<bool>();
+  if (!moments.ok()) return moments.status();
+  return std::optional<bool>(moments->state == guest::StreamState::kCompleted);
+}
+
+Result<bool> LeavingQemu::Cancel() { return vm_.Cancel(Deadline::After(kPatience)); }
+
+Status LeavingQemu::Restore() { return vm_.ClearCapabilities(Deadline::After(kPatience)); }
+
+LentRam::~LentRam() {
+  if (kept_ && !GivenBack()) return;
+  departures_.Close(lease_.key.id);
+  images_.Forget(lease_.key.id);
+}
+
+Status LentRam::Open() {
+  HECA_RETURN_IF_ERROR(departures_.NoteOpened(lease_.key.id));
+  return images_.OpenImage(lease_.key.id);
+}
+
+Result<std::vector<control::PageRun>> LentRam::Holes() const {
+  HECA_ASSIGN_OR_RETURN(const auto holes, images_.Holes(lease_.key));
+  std::vector<control::PageRun> runs;
+  runs.reserve(holes.size());
+  for (const auto& hole : holes) runs.push_back({hole.first, hole.pages});
+  return runs;
+}
+
+bool LentRam::GivenBack() const {
+  const auto state = images_.Look(lease_.key.id);
+  return state.ok() ? state->given_back : true;  // forgotten since
+}
+
+}  // namespace heca::node

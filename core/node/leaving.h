@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The concrete parts of a departure (migration/departure.h): a QEMU, and the image of its memory.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "guest/migrating_vm.h"
+#include "migration/departure.h"
+#include "node/departures.h"
+#include "store/image_sponsor.h"
+
+namespace heca::node {
+
+/// A QEMU whose device state hecad sends itself, to `uri`.
+class LeavingQemu final : public migration::LeavingVm {
+ public:
+  LeavingQemu(std::shared_ptr<guest::Qmp> qmp, std::string uri) : vm_(std::move(qmp)), uri_(std::move(uri)) {}
+
+  Status Start() override;
+  Result<bool> WaitStopped(Deadline deadline) override;
+  [[nodiscard]] Clock::time_point stopped_at() const override;
+  Status Continue() override;
+  Result<std::optional<bool>> WaitDecided(Deadline deadline) override;
+  Result<bool> Cancel() override;
+  Status Restore() override;
+
+ private:
+  guest::MigratingVm vm_;
+  const std::string uri_;
+};
+
+/// Withdrawn at its end, unless the VM has left.
+class LentRam final : public migration::LentImage {
+ public:
+  LentRam(store::ImageSponsor& images, Departures& departures, control::Lease lease)
+      : images_(images), departures_(departures), lease_(std::move(lease)) {}
+  ~LentRam() override;
+  LentRam(const LentRam&) = delete;
+  LentRam& operator=(const LentRam&) = delete;
+
+  [[nodiscard]] const control::Lease& lease() const override { return lease_; }
+  Status Open() override;
+  [[nodiscard]] Result<std::vector<control::PageRun>> Holes() const override;
+  void Withdraw() override { images_.Withdraw(lease_.key.id); }
+  [[nodiscard]] bool GivenBack() const override;
+  /// The VM runs elsewhere: the image stays until it is given back, whatever becomes of this object.
+  void Keep() { kept_ = true; }
+
+ private:
+  store::ImageSponsor& images_;
+  Departures& departures_;
+  const control::Lease lease_;
+  bool kept_ = false;
+};
+
+}  // namespace heca::node
