@@ -16,6 +16,7 @@
 #include "cli/interrupt.h"
 #include "cli/json.h"
 #include "cli/request.h"
+#include "cli/xml_command.h"
 
 namespace heca::cli {
 namespace {
@@ -52,6 +53,11 @@ int Run(std::span<const std::string> args, const Output& output, const Connect& 
   if (request->command == Command::kText) {
     fmt::print(output.out, "{}", request->text);
     return 0;
+  }
+  if (request->command == Command::kXml) {
+    const Result<ExitCode> done = RunXml(*request, output);
+    if (!done.ok()) return Report(done.status(), ExitCodeOf(done.status(), false), request->verb, json, output);
+    return static_cast<int>(*done);
   }
   std::optional<Interrupt> interrupt;  // before the client makes threads
   if (IsLong(request->command)) {

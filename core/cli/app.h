@@ -14,12 +14,14 @@
 
 namespace heca::cli {
 
-/// Where to write, and how.
+/// Where to write, and how; `in` is what `xml` reads if no file is named.
 struct Output {
   std::FILE* out = stdout;
   std::FILE* err = stderr;
   bool out_is_terminal = false;
   bool err_is_terminal = false;
+  std::FILE* in = stdin;
+  bool in_is_terminal = false;
 };
 
 /// The way to hecad: NodeClient::Create, or a test's fake.

@@ -99,6 +99,7 @@ Result<ExitCode> Commands::Run() {
     case Command::kVersion:
       return Versions();
     case Command::kText:
+    case Command::kXml:  // needs no hecad
     case Command::kInvalid:
       break;
   }

@@ -61,6 +61,8 @@ _hecactl() {{
     --domain) COMPREPLY=($(compgen -W "$(virsh list --name 2>/dev/null)" -- "$current")); return ;;
     --mode) COMPREPLY=($(compgen -W "post-copy hybrid pre-copy" -- "$current")); return ;;
     --on-loss) COMPREPLY=($(compgen -W "wait poison" -- "$current")); return ;;
+    --migration) COMPREPLY=($(compgen -W "post-copy hybrid pre-copy" -- "$current")); return ;;
+    --transport) COMPREPLY=($(compgen -W "auto rdma tcp" -- "$current")); return ;;
     --lost) COMPREPLY=($(compgen -W "ask-again poison zero" -- "$current")); return ;;
     regions|limit|detach|resolve)
       [[ $current == -* ]] || {{
@@ -77,6 +79,7 @@ _hecactl() {{
     "") words="{}" ;;
 {}  esac
   COMPREPLY=($(compgen -W "$words --help{}" -- "$current"))
+  [[ $command != xml || $current == -* ]] || COMPREPLY+=($(compgen -f -- "$current"))
 }}
 complete -F _hecactl hecactl
 )BASH",

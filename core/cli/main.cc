@@ -10,7 +10,8 @@
 
 int main(int argc, char** argv) {
   const std::vector<std::string> args(argv + 1, argv + argc);
-  const heca::cli::Output output{stdout, stderr, ::isatty(STDOUT_FILENO) == 1, ::isatty(STDERR_FILENO) == 1};
+  const heca::cli::Output output{stdout, stderr, ::isatty(STDOUT_FILENO) == 1, ::isatty(STDERR_FILENO) == 1,
+                                 stdin,  ::isatty(STDIN_FILENO) == 1};
   const int code =
       heca::cli::Run(args, output,
                      [](const heca::control::NodeClientOptions& options)

@@ -27,6 +27,7 @@ struct Words {
   double timeout = 0;
   std::string local, ratio, on_loss = "wait", size, lost, shell, mode = "post-copy", bandwidth;
   std::uint32_t downtime_ms = 300;
+  std::string replicas, migration, transport;
   bool yes = false;
   std::vector<std::string> options;
   double interval = 1;
@@ -116,6 +117,21 @@ void DeclareMigrate(CLI::App& app, Request& request, Words& words) {
       ->type_name("SIZE");
 }
 
+void DeclareXml(CLI::App& app, Request& request, Words& words) {
+  CLI::App* xml = AddCommand(app, "xml", "Make a libvirt domain's XML ready for heca; needs no hecad");
+  CLI::App* much = xml->add_option_group("How much stays here", "goes into the metadata; all, if nothing says so");
+  much->add_option("--local", words.local, "so many bytes stay here")->type_name("SIZE");
+  much->add_option("--ratio", words.ratio, "local:remote, such as 1:3")->type_name("L:R");
+  much->require_option(0, 1);
+  xml->add_option("--replicas", words.replicas, "so many sponsors have each page")->type_name("N");
+  xml->add_option("--migration", words.migration, "how its memory goes to another host")
+      ->type_name("post-copy|hybrid|pre-copy");
+  xml->add_option("--transport", words.transport, "how its pages go to sponsors")->type_name("auto|rdma|tcp");
+  xml->add_flag("--check", request.xml.check, "print what would change; exit 0: nothing, 1: something");
+  xml->add_option("file", request.xml.file, "the XML, as virsh dumpxml --inactive prints it [standard input]")
+      ->type_name("FILE");
+}
+
 void DeclareOthers(CLI::App& app, Request& request, Words& words) {
   AddCommand(app, "doctor", "What this host can do, and what to repair");
   AddCommand(app, "status", "This hecad and its regions");
@@ -180,6 +196,7 @@ void Declare(CLI::App& app, Request& request, Words& words) {
       ->check(Quiet(CLI::Range(0.001, 1e6)));
   DeclareAttach(app, request, words);
   DeclareMigrate(app, request, words);
+  DeclareXml(app, request, words);
   DeclareOthers(app, request, words);
 }
 
@@ -219,6 +236,20 @@ Status CheckMigrate(Request& request, const Words& words) {
   return Status();
 }
 
+Status CheckXml(Request& request, const Words& words) {
+  const std::pair<const char*, const std::string&> parts[] = {{"ratio", words.ratio},
+                                                              {"local", words.local},
+                                                              {"replicas", words.replicas},
+                                                              {"migration", words.migration},
+                                                              {"transport", words.transport}};
+  for (const auto& [name, value] : parts) {
+    if (value.empty()) continue;
+    const Status set = domain::SetWish(request.xml.wish, name, value);
+    if (!set.ok()) return Status(set.code(), fmt::format("--{}", set.message()));
+  }
+  return Status();
+}
+
 Status CheckResolve(Request& request, const Words& words) {
   request.lost = words.lost == "poison" ? control::LostPages::kPoison
                  : words.lost == "zero" ? control::LostPages::kZero
@@ -237,7 +268,7 @@ Command CommandOf(const std::string& verb) {
       {"regions", Command::kRegions}, {"attach", Command::kAttach},   {"limit", Command::kLimit},
       {"detach", Command::kDetach},   {"events", Command::kEvents},   {"top", Command::kTop},
       {"leases", Command::kLeases},   {"version", Command::kVersion}, {"completion", Command::kText},
-      {"resolve", Command::kResolve}, {"migrate", Command::kMigrate}};
+      {"resolve", Command::kResolve}, {"migrate", Command::kMigrate}, {"xml", Command::kXml}};
   for (const auto& [word, command] : kCommands) {
     if (word == verb) return command;
   }
@@ -256,6 +287,7 @@ Status Check(const CLI::App& app, Request& request, const Words& words) {
   if (request.command == Command::kText) request.text = BashCompletion(app);
   if (request.command == Command::kAttach) return CheckAttach(request, words).WithContext("attach");
   if (request.command == Command::kMigrate) return CheckMigrate(request, words).WithContext("migrate");
+  if (request.command == Command::kXml) return CheckXml(request, words).WithContext("xml");
   if (request.command == Command::kResolve) return CheckResolve(request, words).WithContext("resolve");
   if (request.command == Command::kLimit) {
     auto size = ParseSize(words.size);

@@ -11,6 +11,7 @@
 #include "control/local_server.h"
 #include "control/migration_types.h"
 #include "control/node_types.h"
+#include "domain/wish.h"
 #include "heca/status.h"
 
 namespace heca::cli {
@@ -32,6 +33,13 @@ enum class Command : std::uint8_t {
   kLeases,
   kFreeLease,
   kVersion,
+  kXml,
+};
+
+struct XmlRequest {
+  domain::MemoryWish wish;
+  std::string file = "-";  ///< "-": standard input
+  bool check = false;
 };
 
 struct Request {
@@ -52,6 +60,7 @@ struct Request {
   std::optional<std::uint64_t> count;  ///< samples of top; none: for ever on a terminal, one in a pipe
   LeaseId lease;
   bool force = false;
+  XmlRequest xml;
 };
 
 /// `args` without the program's name. kInvalidArgument: usage.

@@ -221,6 +221,9 @@ def test_bash_completion(socket: Path) -> None:
     assert complete("hecactl", "migrate", "--domain", "x", "m2", "--mode", "h") == ["hybrid"]
     assert complete("hecactl", "res") == ["resolve"]
     assert complete("hecactl", "resolve", "vm1", "--lost", "z") == ["zero"]
+    assert complete("hecactl", "xml", "--ch") == ["--check"]
+    assert complete("hecactl", "xml", "--migration", "h") == ["hybrid"]
+    assert complete("hecactl", "xml", "/etc/hostn") == ["/etc/hostname"]
 
 
 def test_the_completion_that_is_installed_is_printed_by_the_program(tmp_path: Path) -> None:

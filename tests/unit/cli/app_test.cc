@@ -375,7 +375,7 @@ TEST_F(App, HelpAndVersion) {
   const Ran help = Hecactl({"--help"});
   EXPECT_EQ(help.code, 0);
   for (const char* verb : {"doctor", "status", "nodes", "regions", "attach", "limit", "detach", "migrate", "resolve",
-                           "events", "top", "leases"}) {
+                           "events", "top", "leases", "xml"}) {
     EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + verb + " "));
   }
   const Ran attach = Hecactl({"attach", "--help"});
