@@ -40,10 +40,10 @@ class VirshFailed(LabError):
 
 class LibvirtHost:
     """`memory`: "tmpfs", or "disk" for the mistake that hecad must refuse. The constructor returns when libvirtd
-    answers; close() ends the domains that are left, libvirtd, and the host."""
+    answers; `hugetlbfs`: it has one of 2 MiB pages; close() ends the domains that are left, libvirtd, and the host."""
 
     def __init__(self, name: str, logs: Path, place: Place, memory: str = "tmpfs", memory_mib: int = 2048,
-                 user: str = QEMU_USER) -> None:
+                 user: str = QEMU_USER, hugetlbfs: bool = False) -> None:
         self.name, self.logs, self.far, self._place = name, logs, place.far, place
         self._user = user
         self.home = Path(tempfile.mkdtemp(prefix=f"heca-{name}-", dir="/tmp"))
@@ -62,6 +62,10 @@ class LibvirtHost:
             if memory == "tmpfs":
                 self.run("mount", "-t", "tmpfs", "-o", f"size={memory_mib}m,huge=never,mode=755", "heca-lab",
                          str(self.memory))
+            if hugetlbfs:
+                self.huge = self.home / "hugepages"
+                self.huge.mkdir()
+                self.run("mount", "-t", "hugetlbfs", "-o", "pagesize=2M", "heca-lab", str(self.huge))
             self._configure()
             self.start_libvirtd()
         except BaseException:
