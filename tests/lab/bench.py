@@ -10,8 +10,9 @@ from typing import Any, Protocol, TypeVar
 from lab.hecad import Hecad
 from lab.hugepages import HugePages
 from lab.libvirt_host import LibvirtHost
-from lab.links import CuttableLink, Place
+from lab.links import CuttableLink
 from lab.memory_group import MemoryGroup
+from lab.namespace import Place
 from lab.page_probe import PageProbe
 from lab.paths import LAB
 from lab.qemu import Qemu, make_disk

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.deadline import LabError, wait_until
-from lab.links import Place
+from lab.namespace import Place
 from lab.paths import binary
 from lab.processes import spawn, stop, tail
 from lab.qemu import Qemu

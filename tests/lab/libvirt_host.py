@@ -21,7 +21,7 @@ from typing import Any
 from lab.deadline import LabError, wait_until
 from lab.guest_image import guest_image
 from lab.libvirt_domain import SHARED_FILE, LibvirtDomain, domain_xml
-from lab.links import Place
+from lab.namespace import Place
 from lab.paths import CACHE, LAB
 from lab.processes import spawn, stop, tail
 

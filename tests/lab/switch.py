@@ -9,43 +9,25 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
-from collections.abc import Sequence
 
-from lab.links import ip
+from lab.namespace import Namespace, ip
 
 _numbers = itertools.count()
 
 
-class Member:
-    """A host's place in the network: `far` is its address. While cut, packets vanish without an error."""
+class Member(Namespace):
+    """A host's place in the network: `far` is its address."""
 
     def __init__(self, switch: str, subnet: str, number: int) -> None:
-        self.namespace = f"{switch}-{number}"
-        self.far = f"{subnet}.{number}"
-        ip("netns", "add", self.namespace)
+        super().__init__(f"{switch}-{number}", "eth0", f"{subnet}.{number}")
         try:
             ip("-n", switch, "link", "add", f"port{number}", "type", "veth", "peer", "name", "eth0", "netns",
                self.namespace)
             ip("-n", switch, "link", "set", f"port{number}", "master", "bridge", "up")
-            ip("-n", self.namespace, "addr", "add", f"{self.far}/24", "dev", "eth0")
-            self.mend()
-            ip("-n", self.namespace, "link", "set", "lo", "up")
+            self.open(24)
         except BaseException:
             self.close()
             raise
-
-    def inside(self, command: Sequence[str]) -> list[str]:
-        """The command as run in the namespace; execs, so the pid stays."""
-        return ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
-
-    def cut(self) -> None:
-        ip("-n", self.namespace, "link", "set", "eth0", "down")
-
-    def mend(self) -> None:
-        ip("-n", self.namespace, "link", "set", "eth0", "up")
-
-    def close(self) -> None:
-        subprocess.run(["ip", "netns", "del", self.namespace], timeout=20, capture_output=True)
 
 
 class Switch:

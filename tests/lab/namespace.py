@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A network namespace that has one interface to the rest of the lab, and can be cut off from it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from typing import Protocol
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, timeout=20, capture_output=True)
+
+
+class Place(Protocol):
+    """Where a hecad can run: `far` is its address, `inside` turns a command into one that runs there, same pid."""
+
+    far: str
+
+    def inside(self, command: Sequence[str]) -> list[str]: ...
+
+
+class Namespace:
+    """The constructor makes it, empty; whoever derives from it adds the interface. While cut, packets vanish without an
+    error."""
+
+    def __init__(self, name: str, interface: str, far: str) -> None:
+        self.namespace, self._interface, self.far = name, interface, far
+        ip("netns", "add", name)
+
+    def inside(self, command: Sequence[str]) -> list[str]:
+        """The command as run in the namespace; execs, so the pid stays."""
+        return ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
+
+    def open(self, prefix_length: int) -> None:
+        """Gives the interface, which exists by now, its address, and sets it and loopback up."""
+        ip("-n", self.namespace, "addr", "add", f"{self.far}/{prefix_length}", "dev", self._interface)
+        self.mend()
+        ip("-n", self.namespace, "link", "set", "lo", "up")
+
+    def cut(self) -> None:
+        ip("-n", self.namespace, "link", "set", self._interface, "down")
+
+    def mend(self) -> None:
+        ip("-n", self.namespace, "link", "set", self._interface, "up")
+
+    def close(self) -> None:
+        """Twice is fine."""
+        subprocess.run(["ip", "netns", "del", self.namespace], timeout=20, capture_output=True)
