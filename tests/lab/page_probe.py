@@ -6,30 +6,23 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 from lab import guest_image
+from lab.commanded import CommandedProcess
 from lab.deadline import LabError, wait_until
-from lab.processes import spawn, stop
 
 PAGE = 4096
 
 
-class PageProbe:
+class PageProbe(CommandedProcess):
     def __init__(self, file: Path, pages: int, log: Path) -> None:
-        self.file, self.pages, self.log = file, pages, log
-        self._out = log.open("wb")
+        self.pages = pages
         self._ids = itertools.count(1)
         program = guest_image.native_program("pageprobe", ["pageprobe.c"])
-        self.child: subprocess.Popen[bytes] = spawn([str(program), str(file), str(pages)], stdin=subprocess.PIPE,
-                                                    stdout=self._out, stderr=subprocess.STDOUT)
+        super().__init__([str(program), str(file), str(pages)], file, log)
         wait_until(lambda: "READY" in self._text(), 30, "pageprobe ready", poll=0.05)
-
-    @property
-    def pid(self) -> int:
-        return self.child.pid
 
     def _text(self) -> str:
         code = self.child.poll()
@@ -39,10 +32,8 @@ class PageProbe:
 
     def ask(self, command: str, pages: Iterable[int]) -> list[int]:
         """`command`: read or write. The ids of the answers, in the order of `pages`."""
-        assert self.child.stdin is not None
         lines = [f"{command} {next(self._ids)} {page}\n" for page in pages]
-        self.child.stdin.write("".join(lines).encode())
-        self.child.stdin.flush()
+        self.type("".join(lines))
         return [int(line.split()[1]) for line in lines]
 
     def answers(self) -> dict[int, str]:
@@ -74,10 +65,3 @@ class PageProbe:
                     held[page] = True
                 at = hole
         return held
-
-    def close(self) -> None:
-        stop(self.child)
-        if self.child.stdin is not None:
-            self.child.stdin.close()
-        self._out.close()
-        self.file.unlink(missing_ok=True)

@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from lab import guest_image
+from lab.commanded import CommandedProcess
 from lab.deadline import LabError, wait_until
-from lab.processes import spawn, stop
 
 
 class Process(Protocol):
@@ -103,7 +102,7 @@ class Workload:
             raise LabError(f"{self.name}: {len(damage)} lines of damage, first:\n" + "\n".join(damage[:10]))
 
 
-class NativeWorkload(Workload):
+class NativeWorkload(CommandedProcess, Workload):
     """memverify as a plain process whose memory is a shared mapping of `file`; slices: all threads share each page.
 
     `prefix`: a command that runs the rest of its line by exec, in a cgroup say.
@@ -112,25 +111,7 @@ class NativeWorkload(Workload):
     def __init__(self, file: Path, mib: int, log: Path, threads: int = 8, slices: bool = True, rate: int = 0,
                  seed: int = 1, user: str | None = None, prefix: Sequence[str] = ()) -> None:
         program = guest_image.native_program("memverify", guest_image.WORKLOAD_SOURCES)
-        self.file = file
-        self._out = log.open("wb")
-        self.child: subprocess.Popen[bytes] = spawn(
-            [*prefix, str(program), f"mib={mib}", f"threads={threads}", f"slices={int(slices)}", f"rate={rate}",
-             f"seed={seed}", f"file={file}"], user, stdin=subprocess.PIPE, stdout=self._out, stderr=subprocess.STDOUT)
-        super().__init__(f"memverify[{self.child.pid}]", log, self.child, self._type)
-
-    @property
-    def pid(self) -> int:
-        return self.child.pid
-
-    def _type(self, command: str) -> None:
-        assert self.child.stdin is not None
-        self.child.stdin.write(f"{command}\n".encode())
-        self.child.stdin.flush()
-
-    def close(self) -> None:
-        stop(self.child)
-        if self.child.stdin is not None:
-            self.child.stdin.close()
-        self._out.close()
-        self.file.unlink(missing_ok=True)
+        command = [*prefix, str(program), f"mib={mib}", f"threads={threads}", f"slices={int(slices)}", f"rate={rate}",
+                   f"seed={seed}", f"file={file}"]
+        CommandedProcess.__init__(self, command, file, log, user)
+        Workload.__init__(self, f"memverify[{self.pid}]", log, self.child, lambda text: self.type(f"{text}\n"))
