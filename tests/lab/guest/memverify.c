@@ -3,7 +3,7 @@
 // of a lab guest (options on the kernel's command line as mv.NAME=VALUE) and as a plain process (NAME=VALUE).
 //
 // Prints   MEMVERIFY READY ...                                  memory is filled, workers run
-//          MEMVERIFY tick=.. ops=.. errors=.. verified=.. maxgap_ms=..      once a second
+//          MEMVERIFY tick=.. ops=.. errors=.. verified=.. maxgap_ms=..      once a second (tick_ms)
 //          MEMVERIFY ERROR where=.. cell=.. kind=zero|stale|other zero=yes|no ...
 //          MEMVERIFY FINAL errors=.. cells=..                   after `verify`: everything was looked at
 // Reads    verify | stop | go | rate N | off                    one command a line, answered by a line
@@ -21,7 +21,7 @@
 #include "workload.h"
 
 struct options options = {.mib = 64, .threads = 2, .seed = 1, .write_pct = 50, .mode = "memory",
-                          .disk = "/dev/vda", .direct_pct = 75, .read_kib = 256};
+                          .disk = "/dev/vda", .direct_pct = 75, .read_kib = 256, .tick_ms = 1000};
 _Atomic uint64_t error_count;
 _Atomic int run_wanted = 1;
 _Atomic int parked;
@@ -98,7 +98,7 @@ static void* run_reporter(void* unused) {
   (void)unused;
   uint64_t next = now_us();
   for (uint64_t tick = 1;; ++tick) {
-    next += 1000000;
+    next += options.tick_ms * 1000;
     const uint64_t now = now_us();
     if (next > now) nap_us(next - now);
     uint64_t operations = 0, verified = 0, gap = 0;
@@ -128,6 +128,7 @@ static void set_option(const char* name, const char* value) {
   else if (strcmp(name, "disk") == 0) options.disk = value;
   else if (strcmp(name, "direct_pct") == 0) options.direct_pct = (uint32_t)number;
   else if (strcmp(name, "read_kib") == 0) options.read_kib = (uint32_t)number;
+  else if (strcmp(name, "tick_ms") == 0) options.tick_ms = number;
   else say("MEMVERIFY unknown option %s", name);
 }
 

@@ -22,6 +22,7 @@ struct options {
   const char* disk;    // disk mode: the device
   uint32_t direct_pct; // disk mode: share of reads with O_DIRECT
   uint32_t read_kib;   // disk mode: largest read
+  uint64_t tick_ms;    // time from tick to tick
 };
 
 /// One writer each (its worker); the reporting thread reads and resets max_gap_us.
