@@ -13,8 +13,9 @@ import subprocess
 import tempfile
 import urllib.request
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lab.deadline import LabError, wait_until
 from lab.namespace import Place
@@ -65,30 +66,52 @@ def free_port(address: str) -> int:
     raise LabError(f"no free port for {address}")
 
 
+class Node(Protocol):
+    """What another hecad has to know of one, also before it runs."""
+
+    name: str
+    address: str
+    control_port: int
+
+
+PORTS = (7300, 7301, 9464)  # hecad's own choice, where it has an address for itself: control, data, metrics
+
+
+@dataclass
+class Peer:
+    """A hecad that is not made yet, at an address of its own."""
+
+    name: str
+    address: str
+    control_port: int = PORTS[0]
+
+
 class Hecad:
     """A compute node, a sponsor (donate), or both. start(), kill(), start() again is the crash that users have."""
 
-    def __init__(self, name: str, logs: Path, donate: str = "0", peers: Sequence[Hecad] = (),
+    def __init__(self, name: str, logs: Path, donate: str = "0", peers: Sequence[Node] = (),
                  link: Place | None = None, fail: str = "", program: Path | None = None,
                  user: str | None = None, metrics: bool = False, **options: str | int | bool) -> None:
         self.name, self.logs, self.link, self.user = name, logs, link, user
         self.program = program or binary("hecad")
         self.home = Path(tempfile.mkdtemp(prefix=f"heca-{name}-", dir="/tmp"))
-        self.memory = Path(tempfile.mkdtemp(prefix=f"heca-{name}-", dir="/dev/shm"))
-        self.socket = self.home / "hecad.sock"
+        self.memory = Path(tempfile.mkdtemp(prefix=f"heca-{name}-", dir=self._outside("/dev/shm")))
+        memory = Path("/dev/shm") / self.memory.name  # as hecad sees it
         self.address = link.far if link else "127.0.0.1"
         self.fail = fail
-        ports = [7300, 7301, 9464] if link else [free_port("127.0.0.1") for _ in range(3)]
+        ports = PORTS if link else [free_port("127.0.0.1") for _ in range(3)]
         self.control_port, self.data_port, self.metrics_port = ports
         self.log = logs / f"{name}.hecad.log"
         settings: dict[str, str | int | bool] = {
-            "name": name, "run-dir": str(self.memory / "run"), "socket": str(self.socket),
+            "name": name, "run-dir": str(memory / "run"), "socket": str(self.home / "hecad.sock"),
             "control-listen": f"{self.address}:{self.control_port}",
             "data-listen": f"{self.address}:{self.data_port}",
             # Its HTTP server takes two seconds to stop.
             "metrics-listen": f"{self.address}:{self.metrics_port}" if metrics else "off",
-            "slab-dir": str(self.memory / "slabs"), "donate": donate, "log-level": "debug",
+            "slab-dir": str(memory / "slabs"), "donate": donate, "log-level": "debug",
             **{key.replace("_", "-"): value for key, value in options.items()}}
+        self.socket, *self._directories = [self._outside(str(settings[key])) for key in
+                                           ("socket", "run-dir", "slab-dir")]
         self.config = self.home / "hecad.toml"
         text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
         for peer in peers:
@@ -97,14 +120,17 @@ class Hecad:
         self.process: subprocess.Popen[bytes] | None = None
         self.restarts = -1
 
+    def _outside(self, path: str) -> Path:
+        return self.link.outside(Path(path)) if self.link else Path(path)
+
     def start(self, wait: bool = True) -> Hecad:
         assert self.process is None
         if not self.program.exists():
             raise LabError(f"{self.program} is not built")
-        for place in ("run", "slabs"):
-            (self.memory / place).mkdir(exist_ok=True)
+        for directory in self._directories:
+            directory.mkdir(parents=True, exist_ok=True)
         if self.user is not None:
-            for owned in (self.home, self.memory, self.memory / "run", self.memory / "slabs"):
+            for owned in (self.home, self.memory, *self._directories):
                 shutil.chown(owned, self.user)
         command = [str(self.program), "--config", str(self.config)]
         environment = {**os.environ, "HECA_FAIL": self.fail} if self.fail else dict(os.environ)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import threading
 from collections.abc import Callable
@@ -18,9 +17,16 @@ from lab.workload import Workload
 SHARED_FILE = "<source type='file'/><access mode='shared'/>"
 
 
-def domain_xml(name: str, home: Path, mib: int, cpus: int, backing: str, workload: dict[str, Any]) -> str:
-    """`home` has kernel and initrd, and is where QEMU makes its sockets; `backing` is what <memoryBacking> holds."""
+def domain_xml(name: str, home: Path, mib: int, cpus: int, backing: str, workload: dict[str, Any],
+               console: Path) -> str:
+    """`home` has kernel and initrd, and is where QEMU makes its sockets; `backing` is what <memoryBacking> holds.
+
+    `console` is appended to: the QEMU that a migration makes on another host goes on where this one ends."""
     line = " ".join([KERNEL_LINE, *(f"mv.{key}={value}" for key, value in workload.items())])
+    monitors = "\n".join(
+        f"    <qemu:arg value='{word}'/>" for monitor in ("heca", "lab")
+        for word in ("-chardev", f"socket,id={monitor},path={home}/{monitor}.qmp,server=on,wait=off",
+                     "-mon", f"chardev={monitor},mode=control"))
     return f"""\
 <domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>{escape(name)}</name>
@@ -41,28 +47,27 @@ def domain_xml(name: str, home: Path, mib: int, cpus: int, backing: str, workloa
     <memballoon model='none'/>
     <serial type='unix'>
       <source mode='bind' path='{home}/serial'/>
-      <log file='{home}/serial.log' append='off'/>
+      <log file='{console}' append='on'/>
     </serial>
   </devices>
   <qemu:commandline>
-    <qemu:arg value='-chardev'/>
-    <qemu:arg value='socket,id=heca,path={home}/heca.qmp,server=on,wait=off'/>
-    <qemu:arg value='-mon'/>
-    <qemu:arg value='chardev=heca,mode=control'/>
+{monitors}
   </qemu:commandline>
 </domain>
 """
 
 
 class LibvirtDomain:
-    """A running domain; LibvirtHost makes it. `home` has its sockets and its console's log, which close() keeps."""
+    """A running domain; LibvirtHost makes it. `home` has its sockets: `lab_qmp` is the lab's monitor, beside hecad's
+    and libvirt's."""
 
-    def __init__(self, name: str, home: Path, pid: int, virsh: Callable[..., str], kept_log: Path) -> None:
-        self.name, self.home, self.pid, self._virsh, self._kept_log = name, home, pid, virsh, kept_log
+    def __init__(self, name: str, home: Path, pid: int, virsh: Callable[..., str], console: Path) -> None:
+        self.name, self.home, self.pid, self._virsh = name, home, pid, virsh
+        self.lab_qmp = home / "lab.qmp"
         self._serial = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._serial.connect(str(home / "serial"))
         threading.Thread(target=drain, args=(self._serial,), daemon=True).start()
-        self.guest = Workload(name, home / "serial.log", self, self._type)
+        self.guest = Workload(name, console, self, self.type)
 
     def poll(self) -> int | None:
         """None while its QEMU lives. libvirt reaps it, so nobody here knows how it ended."""
@@ -83,11 +88,8 @@ class LibvirtDomain:
     def virsh(self, verb: str, *arguments: str, seconds: float = 30) -> str:
         return self._virsh(verb, self.name, *arguments, seconds=seconds)
 
-    def _type(self, command: str) -> None:
+    def type(self, command: str) -> None:
         self._serial.sendall(f"{command}\n".encode())
 
     def close(self) -> None:
         self._serial.close()
-        log = self.home / "serial.log"
-        if log.exists():
-            shutil.copyfile(log, self._kept_log)

@@ -1,25 +1,24 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A host with a real libvirtd of its own: one or several on one machine, each in namespaces that hide the others.
+"""A host with a real libvirtd and virtlogd of its own, and a tmpfs for guest RAM (`memory_backing_dir`).
 
-A host has its own name, network (a Place), `/run/libvirt`, `/etc/libvirt` and the like, and a tmpfs for guest RAM
-(`memory_backing_dir`). QEMU runs as the unprivileged user `libvirt-qemu`. A host is a Place itself: a hecad made with
-`link=host` runs on it and meets its domains by name.
+QEMU runs as the unprivileged user `libvirt-qemu`. A host is a Place itself: a hecad made with `link=host` runs on it
+and meets its domains by name.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lab.deadline import LabError, wait_until
 from lab.guest_image import guest_image
+from lab.host import NO_NEIGHBOURS, Host
 from lab.libvirt_domain import SHARED_FILE, LibvirtDomain, domain_xml
 from lab.namespace import Place
 from lab.paths import CACHE, LAB
@@ -38,89 +37,69 @@ class VirshFailed(LabError):
         self.text = text
 
 
-class LibvirtHost:
+class LibvirtHost(Host):
     """`memory`: "tmpfs", or "disk" for the mistake that hecad must refuse. The constructor returns when libvirtd
     answers; `hugetlbfs`: it has one of 2 MiB pages; close() ends the domains that are left, libvirtd, and the host."""
 
     def __init__(self, name: str, logs: Path, place: Place, memory: str = "tmpfs", memory_mib: int = 2048,
-                 user: str = QEMU_USER, hugetlbfs: bool = False) -> None:
-        self.name, self.logs, self.far, self._place = name, logs, place.far, place
-        self._user = user
-        self.home = Path(tempfile.mkdtemp(prefix=f"heca-{name}-", dir="/tmp"))
-        self.home.chmod(0o755)  # QEMU, an unprivileged user, goes through it
+                 user: str = QEMU_USER, hugetlbfs: bool = False, neighbours: Mapping[str, str] = NO_NEIGHBOURS) -> None:
+        super().__init__(name, place, neighbours)
+        self.logs, self._user = logs, user
         self.memory = Path(tempfile.mkdtemp(prefix="memory-", dir=self.home if memory == "tmpfs" else LAB))
         self.memory.chmod(0o755)
         self.log = logs / f"{name}.libvirtd.log"
         self._domains: list[LibvirtDomain] = []
-        self._libvirtd: subprocess.Popen[bytes] | None = None
-        self._holder = spawn(place.inside(["unshare", "--mount", "--uts", "--propagation", "private", "--",
-                                           "sleep", "infinity"]))
+        self._daemons: list[subprocess.Popen[bytes]] = []  # virtlogd, libvirtd
         try:
-            wait_until(lambda: Path(f"/proc/{self._holder.pid}/comm").read_text() == "sleep\n", 10,
-                       f"namespaces of host {name}")
             self._furnish()
             if memory == "tmpfs":
-                self.run("mount", "-t", "tmpfs", "-o", f"size={memory_mib}m,huge=never,mode=755", "heca-lab",
-                         str(self.memory))
+                self.mount_memory(self.memory, f"size={memory_mib}m,huge=never,mode=755")
             if hugetlbfs:
                 self.huge = self.home / "hugepages"
                 self.huge.mkdir()
                 self.run("mount", "-t", "hugetlbfs", "-o", "pagesize=2M", "heca-lab", str(self.huge))
             self._configure()
+            self._start_daemon("virtlogd")
+            wait_until((self.home / "run/libvirt/virtlogd-sock").exists, 60, f"virtlogd of {name}")
             self.start_libvirtd()
         except BaseException:
             self.close()
             raise
 
-    def inside(self, command: Sequence[str]) -> list[str]:
-        """The command as run on the host; execs, so the pid stays. Paths must be absolute: it starts in /."""
-        return ["nsenter", "--target", str(self._holder.pid), "--mount", "--net", "--uts", "--", *command]
-
-    def run(self, *command: str, seconds: float = 30) -> str:
-        try:
-            done = subprocess.run(self.inside(command), capture_output=True, text=True, timeout=seconds)
-        except subprocess.TimeoutExpired:
-            raise LabError(f"host {self.name}: {' '.join(command)}: not done within {seconds:g} s") from None
-        if done.returncode != 0:
-            raise LabError(f"host {self.name}: {' '.join(command)}: exit {done.returncode}: {done.stderr.strip()}")
-        return done.stdout
-
     def _furnish(self) -> None:
-        self.run("hostname", self.name)
-        self.run("mount", "-t", "sysfs", "sysfs", "/sys")  # shows the network interfaces of this host, not of ours
-        for directory in PRIVATE:
+        for directory in map(Path, PRIVATE):
             # What libvirt found out about this QEMU is kept for all hosts: it takes some ten seconds.
-            own = CACHE / "libvirt" if directory == "/var/cache/libvirt" else self.home / directory.lstrip("/")
-            own.mkdir(parents=True, exist_ok=True)
-            Path(directory).mkdir(parents=True, exist_ok=True)
-            self.run("mount", "--bind", str(own), directory)
+            self.own(directory, CACHE / "libvirt" if "cache" in directory.parts else None)
         if Path("/dev/kvm").exists():
             # A /dev/kvm that opens and runs no guest makes libvirt ask QEMU anew at each start, twelve seconds long.
             no_kvm = self.home / "no-kvm"
             no_kvm.touch(mode=0)
             self.run("mount", "--bind", str(no_kvm), "/dev/kvm")
-        hosts = self.home / "etc/hosts"
-        hosts.write_text(f"127.0.0.1 localhost\n{self.far} {self.name}\n")
-        self.run("mount", "--bind", str(hosts), "/etc/hosts")
 
     def _configure(self) -> None:
         own = self.home / "etc/libvirt"
         (own / "libvirtd.conf").write_text(
             f'listen_tls = 0\nlisten_tcp = 1\nlisten_addr = "{self.far}"\nauth_tcp = "none"\nauth_unix_rw = "none"\n'
             f'host_uuid = "{uuid.uuid4()}"\nunix_sock_group = "root"\n')
+        (own / "virtlogd.conf").write_text("max_size = 0\n")  # a console's log is read as one file
         (own / "qemu.conf").write_text(
             f'user = "{self._user}"\ngroup = "{QEMU_GROUP}"\nsecurity_driver = "none"\ncgroup_controllers = []\n'
-            f'namespaces = []\nremember_owner = 0\nstdio_handler = "file"\nmemory_backing_dir = "{self.memory}"\n'
+            f'namespaces = []\nremember_owner = 0\nmemory_backing_dir = "{self.memory}"\n'
             f'migration_address = "{self.far}"\n')
 
-    def start_libvirtd(self) -> None:
+    def _start_daemon(self, name: str, *options: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as out:
-            self._libvirtd = spawn(self.inside(["/usr/sbin/libvirtd", "--listen", "-p", "/run/libvirt/libvirtd.pid",
-                                                "-f", "/etc/libvirt/libvirtd.conf"]),
-                                   stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            daemon = spawn(self.inside([f"/usr/sbin/{name}", *options, "-p", f"/run/libvirt/{name}.pid",
+                                        "-f", f"/etc/libvirt/{name}.conf"]),
+                           stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        self._daemons.append(daemon)
+        return daemon
+
+    def start_libvirtd(self) -> None:
+        daemon = self._start_daemon("libvirtd", "--listen")
 
         def answers() -> bool:
-            if self._libvirtd is None or self._libvirtd.poll() is not None:
+            if daemon.poll() is not None:
                 raise LabError(f"libvirtd of {self.name} ended:\n{tail(self.log)}")
             try:
                 self.virsh("list")  # not `version`: that looks into QEMU, which takes its time
@@ -128,7 +107,12 @@ class LibvirtHost:
             except VirshFailed:
                 return False
 
-        wait_until(answers, 30, f"libvirtd of {self.name}\n{tail(self.log)}", poll=0.05)
+        wait_until(answers, 60, f"libvirtd of {self.name}\n{tail(self.log)}", poll=0.05)
+
+    @property
+    def uri(self) -> str:
+        """Where another host's libvirtd finds this one."""
+        return f"qemu+tcp://{self.name}/system"
 
     def virsh(self, *words: str, seconds: float = 60) -> str:
         try:
@@ -141,18 +125,18 @@ class LibvirtHost:
         return done.stdout
 
     def start_domain(self, name: str, mib: int, workload: dict[str, Any], cpus: int = 2,
-                     backing: str = SHARED_FILE) -> LibvirtDomain:
-        """Defines and starts it; `backing` is the content of <memoryBacking>."""
+                     backing: str = SHARED_FILE, console: Path | None = None) -> LibvirtDomain:
+        """Defines and starts it; `backing` is the content of <memoryBacking>, `console` the log of what it prints."""
         home = self.prepare_domain(name)
-        (home / "domain.xml").write_text(domain_xml(name, DOMAINS / name, mib, cpus, backing, workload))
+        console = console or self.logs / f"{self.name}.{name}.serial.log"
+        (home / "domain.xml").write_text(domain_xml(name, DOMAINS / name, mib, cpus, backing, workload, console))
         self.virsh("define", str(home / "domain.xml"))
         self.virsh("start", name)
-        return self.adopt(name)
+        return self.adopt(name, console)
 
     def prepare_domain(self, name: str) -> Path:
-        """The domain's directory, with its kernel; the destination of a migration needs one too. The path as seen from
-        outside; on every host it is DOMAINS / name."""
-        home = self.home / DOMAINS.relative_to("/") / name
+        """The domain's directory, with its kernel; the destination of a migration needs one too."""
+        home = self.domain_home(name)
         home.mkdir(parents=True)
         shutil.chown(home, self._user)
         image = guest_image()
@@ -163,16 +147,24 @@ class LibvirtHost:
 
     def restart_domain(self, domain: LibvirtDomain) -> LibvirtDomain:
         """Starts it again after its end: another QEMU of the same name."""
+        os.truncate(domain.guest.log, 0)  # what waits for a line must not find one of its forerunner
         self.virsh("start", domain.name)
-        return self.adopt(domain.name)
+        return self.adopt(domain.name, domain.guest.log)
 
-    def adopt(self, name: str) -> LibvirtDomain:
+    def adopt(self, name: str, console: Path) -> LibvirtDomain:
         """The domain of that name as it runs here, whoever started it."""
         pid = int((self.home / "run/libvirt/qemu" / f"{name}.pid").read_text())
-        home = self.home / DOMAINS.relative_to("/") / name
-        domain = LibvirtDomain(name, home, pid, self.virsh, self.logs / f"{self.name}.{name}.serial.log")
+        domain = LibvirtDomain(name, self.domain_home(name), pid, self.virsh, console)
         self._domains.append(domain)
         return domain
+
+    def domain_home(self, name: str) -> Path:
+        """As seen from outside; on every host it is DOMAINS / name."""
+        return self.home / DOMAINS.relative_to("/") / name
+
+    def running(self) -> list[str]:
+        """Names of the domains that have a QEMU here, in whatever state."""
+        return self.virsh("list", "--name").split()
 
     def memory_used(self) -> int:
         """Bytes that guest RAM takes of the tmpfs."""
@@ -183,15 +175,11 @@ class LibvirtHost:
 
     def close(self) -> None:
         """Twice is fine."""
-        for domain in self._domains:
-            if domain.alive():
-                os.kill(domain.pid, signal.SIGKILL)
-            domain.close()
-        if self._libvirtd is not None:
-            stop(self._libvirtd, grace=5)
-        for domain in self._domains:
-            wait_until(lambda gone=domain: not gone.alive(), 10, f"end of domain {domain.name}")  # type: ignore[misc]
-        self._domains.clear()
-        stop(self._holder)
-        for place in (self.home, self.memory):
-            shutil.rmtree(place, ignore_errors=True)
+        try:
+            for domain in self._domains:
+                domain.close()
+            for daemon in reversed(self._daemons):
+                stop(daemon, grace=5)
+        finally:
+            super().close()
+            shutil.rmtree(self.memory, ignore_errors=True)

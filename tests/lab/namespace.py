@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 
@@ -13,16 +14,19 @@ def ip(*arguments: str) -> None:
 
 
 class Place(Protocol):
-    """Where a hecad can run: `far` is its address, `inside` turns a command into one that runs there, same pid."""
+    """Where a hecad can run: `far` is its address, `inside` turns a command into one that runs there, same pid, and
+    `outside` a path as seen there into one that leads to the same file from here."""
 
     far: str
 
     def inside(self, command: Sequence[str]) -> list[str]: ...
 
+    def outside(self, path: Path) -> Path: ...
+
 
 class Namespace:
     """The constructor makes it, empty; whoever derives from it adds the interface. While cut, packets vanish without an
-    error."""
+    error. Files are those of the machine."""
 
     def __init__(self, name: str, interface: str, far: str) -> None:
         self.namespace, self._interface, self.far = name, interface, far
@@ -31,6 +35,9 @@ class Namespace:
     def inside(self, command: Sequence[str]) -> list[str]:
         """The command as run in the namespace; execs, so the pid stays."""
         return ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
+
+    def outside(self, path: Path) -> Path:
+        return path
 
     def open(self, prefix_length: int) -> None:
         """Gives the interface, which exists by now, its address, and sets it and loopback up."""
