@@ -12,6 +12,10 @@ from typing import Any
 from lab.deadline import LabError, wait_until
 
 
+class QmpSilent(LabError):
+    """QEMU said nothing for so long; it is still connected."""
+
+
 class Qmp:
     """One monitor connection. One thread at a time."""
 
@@ -38,7 +42,7 @@ class Qmp:
             try:
                 received = self._socket.recv(65536)
             except TimeoutError:
-                raise LabError(f"QMP: no message within {seconds:g} s") from None
+                raise QmpSilent(f"QMP: no message within {seconds:g} s") from None
             if not received:
                 raise LabError("QMP: QEMU closed the connection")
             self._buffer += received
@@ -71,6 +75,18 @@ class Qmp:
             message = self._read_message(max(0.01, end - time.monotonic()))
             if "event" in message:
                 self.events.append(message)
+
+    def next_event(self, seconds: float) -> dict[str, Any] | None:
+        """The oldest one that nobody has taken; None if none comes."""
+        end = time.monotonic() + seconds
+        while not self.events:
+            try:
+                message = self._read_message(max(0.01, end - time.monotonic()))
+            except QmpSilent:
+                return None
+            if "event" in message:
+                self.events.append(message)
+        return self.events.pop(0)
 
     def close(self) -> None:
         self._socket.close()
