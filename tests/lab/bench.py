@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from lab.hecad import Hecad
+from lab.hosts import Hosts
 from lab.hugepages import HugePages
 from lab.libvirt_host import LibvirtHost
 from lab.links import CuttableLink
@@ -66,6 +67,9 @@ class Bench:
 
     def libvirt_host(self, place: Place, name: str = "host", **options: Any) -> LibvirtHost:
         return self.keep(LibvirtHost(name, self.logs, place, **options))
+
+    def hosts(self, **options: Any) -> Hosts:
+        return self.keep(Hosts(self.logs, **options))
 
     def huge_pages(self, mib: int) -> HugePages:
         return self.keep(HugePages(mib))
