@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from lab.bench import Bench
-from lab.deadline import LabError
+from lab.deadline import LabError, wait_until
 from lab.footprint import Footprint
 from lab.hardship import MIB
 from lab.hosts import Hosts
 from lab.ignore_shared import ignore_shared, set_ignore_shared
 from lab.libvirt_host import LibvirtHost, VirshFailed
 from lab.migration_clock import DESTINATION, SOURCE
-from lab.moving_guest import Migration, MovingGuest
+from lab.moving_guest import MIGRATE, Migration, MovingGuest
+from lab.processes import spawn
 
 # Slow enough that QEMU's pre-copy ends without slowing the guest down.
 CALM = {"mib": 48, "threads": 1, "rate": 200}
@@ -55,10 +56,18 @@ def test_hosts_are_up_soon_and_strangers_to_each_other(bench: Bench) -> None:
 def test_what_was_begun_is_taken_down_when_the_body_or_the_setup_fails(bench: Bench) -> None:
     taken: list[Footprint] = []
     with pytest.raises(ZeroDivisionError), Hosts(bench.logs) as hosts:
+        one, two = hosts.hosts
         guest = hosts.guest("shop", GUEST_MIB, CALM, cpus=1)
+        # 1 MiB/s: it does not end before the test does. Nobody but libvirtd knows of the QEMU on the other host.
+        command = ["/usr/bin/virsh", *MIGRATE, "--bandwidth", "1", "shop", two.uri]
+        migration = spawn(one.inside(command))
+        wait_until(lambda: two.processes_named("qemu"), 120, "a QEMU on the other host")
         taken.append(Footprint(hosts))
-        assert f"process {guest.domain.pid} in {hosts.hosts[0].namespaces()['net']}" in taken[0].left()
+        left = taken[0].left()
+        for host, pid in [(one, guest.domain.pid), (two, two.processes_named("qemu")[0])]:
+            assert f"process {pid} in {host.namespaces()['net']}" in left
         raise ZeroDivisionError
+    migration.wait(30)
     assert taken[0].left() == []
 
     class Broken(Hosts):
