@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "control/migration_api.h"
 
@@ -47,6 +48,10 @@ class FakeMigration final : public control::MigrationApi {
     const std::lock_guard lock(mutex_);
     return last_prepare_;
   }
+  [[nodiscard]] std::vector<control::PageRun> holes() const {
+    const std::lock_guard lock(mutex_);
+    return holes_;
+  }
   [[nodiscard]] std::string last_why() const {
     const std::lock_guard lock(mutex_);
     return last_why_;
@@ -66,6 +71,14 @@ class FakeMigration final : public control::MigrationApi {
     std::unique_lock lock(mutex_);
     HECA_ASSIGN_OR_RETURN(control::Arrival* const arrival, Find(lock, region, image));
     if (arrival->state == control::ArrivalState::kPrepared) arrival->state = control::ArrivalState::kOpen;
+    return Status();
+  }
+
+  Status DeclareHoles(const RegionId& region, const control::LeaseKey& image,
+                      const std::vector<control::PageRun>& runs) override {
+    std::unique_lock lock(mutex_);
+    HECA_RETURN_IF_ERROR(Find(lock, region, image).status());
+    holes_.insert(holes_.end(), runs.begin(), runs.end());
     return Status();
   }
 
@@ -118,6 +131,7 @@ class FakeMigration final : public control::MigrationApi {
   std::map<RegionId, Entry> arrivals_;
   std::optional<control::PrepareRequest> last_prepare_;
   std::string last_why_;
+  std::vector<control::PageRun> holes_;
 };
 
 }  // namespace heca::testing

@@ -152,6 +152,23 @@ struct Wrong {
   std::function<void(PrepareRequest&)> change;
 };
 
+TEST_F(MigrationRpc, HolesComeInAsManyCallsAsTheyTake) {
+  const PrepareRequest request = Request();
+  std::vector<PageRun> holes;
+  for (std::uint64_t i = 0; i < 2500; ++i) holes.push_back({3 * i, 1 + i % 2});
+  EXPECT_EQ(client_->DeclareHoles(request.region, request.image.key, holes).code(), ErrorCode::kNotFound);
+  ASSERT_TRUE(client_->Prepare(request).ok());
+  const int before = migrations_.calls();
+  ASSERT_TRUE(client_->DeclareHoles(request.region, request.image.key, holes).ok());
+  EXPECT_EQ(migrations_.calls(), before + 3);
+  EXPECT_EQ(migrations_.holes(), holes);
+  EXPECT_EQ(client_->DeclareHoles(request.region, request.image.key, {{5, 0}}).code(), ErrorCode::kInvalidArgument);
+  EXPECT_TRUE(client_->DeclareHoles(request.region, request.image.key, {}).ok());
+  LeaseKey wrong = request.image.key;
+  wrong.secret[0] ^= std::byte{1};
+  EXPECT_EQ(client_->DeclareHoles(request.region, wrong, holes).code(), ErrorCode::kPermissionDenied);
+}
+
 TEST_F(MigrationRpc, WrongValuesNeverReachTheApi) {
   const Wrong wrongs[] = {
       {"no region", [](PrepareRequest& r) { r.region.clear(); }},
