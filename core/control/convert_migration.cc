@@ -40,7 +40,8 @@ void NameVm(const Value& from, Message& to) {
 }
 
 /// The blocks make up the whole image and nothing else.
-Status TakeBlocks(const v1::PrepareRequest& from, PrepareRequest& to) {
+template <class Message, class Value>
+Status TakeBlocks(const Message& from, Value& to) {
   if (from.blocks_size() < 1 || from.blocks_size() > kMaxRamBlocks) {
     return Invalid(std::to_string(from.blocks_size()) + " RAM blocks: a VM has 1 to 64");
   }
@@ -61,6 +62,15 @@ Status TakeBlocks(const v1::PrepareRequest& from, PrepareRequest& to) {
   }
   if (left == 0) return Status();
   return Invalid("RAM blocks of " + std::to_string(whole - left) + " bytes in an image of " + std::to_string(whole));
+}
+
+template <class Value, class Message>
+void GiveBlocks(const Value& from, Message& to) {
+  for (const RamBlock& block : from.blocks) {
+    v1::RamBlock& made = *to.add_blocks();
+    made.set_name(Utf8(block.name));
+    made.set_size(block.size.value());
+  }
 }
 
 Result<Nanos> NanosOf(std::uint64_t ns) {
@@ -166,16 +176,39 @@ MigrationSummary FromMessage(const v1::MigrationSummary& from) {
   return to;
 }
 
+void ToMessage(const DepartRequest& from, v1::DepartRequest& to) {
+  to.set_domain(Utf8(from.domain));
+  to.set_uuid(Utf8(from.uuid));
+  to.set_destination_node(Utf8(from.destination_node));
+  to.set_destination_address(Utf8(from.destination_address));
+}
+
+Result<DepartRequest> FromMessage(const v1::DepartRequest& from) {
+  HECA_RETURN_IF_ERROR(CheckName("domain", from.domain(), false));
+  HECA_RETURN_IF_ERROR(CheckName("uuid", from.uuid(), false));
+  HECA_RETURN_IF_ERROR(CheckName("destination's node name", from.destination_node(), false));
+  HECA_RETURN_IF_ERROR(CheckEndpoint("destination's address", from.destination_address()));
+  return DepartRequest{from.domain(), from.uuid(), from.destination_node(), from.destination_address()};
+}
+
+void ToMessage(const Departing& from, v1::Departing& to) {
+  ToMessage(from.image, *to.mutable_image());
+  GiveBlocks(from, to);
+}
+
+Result<Departing> FromMessage(const v1::Departing& from) {
+  Departing to;
+  HECA_ASSIGN_OR_RETURN(to.image, FromMessage(from.image()));
+  HECA_RETURN_IF_ERROR(TakeBlocks(from, to));
+  return to;
+}
+
 void ToMessage(const PrepareRequest& from, v1::PrepareRequest& to) {
   to.set_region(Utf8(from.region));
   to.set_source_node(Utf8(from.source_node));
   to.set_source_address(Utf8(from.source_address));
   ToMessage(from.image, *to.mutable_image());
-  for (const RamBlock& block : from.blocks) {
-    v1::RamBlock& made = *to.add_blocks();
-    made.set_name(Utf8(block.name));
-    made.set_size(block.size.value());
-  }
+  GiveBlocks(from, to);
   NameVm(from, to);
   to.set_qmp_socket(Utf8(from.qmp_socket));
   to.set_uri(Utf8(from.uri));

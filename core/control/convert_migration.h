@@ -24,12 +24,16 @@ inline constexpr int kMaxRuns = 1024;
 
 void ToMessage(const MigrateSpec& from, v1::MigrateRequest& to);
 void ToMessage(const MigrationSummary& from, v1::MigrationSummary& to);
+void ToMessage(const DepartRequest& from, v1::DepartRequest& to);
+void ToMessage(const Departing& from, v1::Departing& to);
 void ToMessage(const PrepareRequest& from, v1::PrepareRequest& to);
 void ToMessage(const Arrival& from, v1::Arrival& to);
 
 [[nodiscard]] Result<std::vector<PageRun>> FromMessage(const v1::DeclareHolesRequest& from);
 [[nodiscard]] Result<MigrateSpec> FromMessage(const v1::MigrateRequest& from);
 [[nodiscard]] MigrationSummary FromMessage(const v1::MigrationSummary& from);
+[[nodiscard]] Result<DepartRequest> FromMessage(const v1::DepartRequest& from);
+[[nodiscard]] Result<Departing> FromMessage(const v1::Departing& from);
 [[nodiscard]] Result<PrepareRequest> FromMessage(const v1::PrepareRequest& from);
 [[nodiscard]] Result<Arrival> FromMessage(const v1::Arrival& from);
 

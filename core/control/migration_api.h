@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What the hecad that a VM leaves asks of the one it moves to. The node room implements it; MigrationClient
+// What the two hecads of a live migration ask of each other: Depart is asked of the one that the VM leaves, by the one it
+// moves to, where libvirt leads; all else of the one it moves to. The node room implements it; MigrationClient
 // (control/migration_client.h) implements it over gRPC between peers.
 //
 //   Prepare ──> prepared ──Open──> open ──(RESUME there)──> running ──(last page)──> complete
@@ -21,6 +22,9 @@ namespace heca::control {
 class MigrationApi {
  public:
   virtual ~MigrationApi() = default;
+  /// kNotFound: no such domain runs here, or it does not ask for heca; kFailedPrecondition: it cannot be migrated so, with
+  /// the reason. Taken back by Abort, and by itself when QEMU's migration fails or does not begin.
+  [[nodiscard]] virtual Result<Departing> Depart(const DepartRequest& request) = 0;
   /// Refused with the destination's QEMU left as it was: kFailedPrecondition (other RAM, no QMP, what cannot be
   /// governed), kResourceExhausted (no room), kAlreadyExists (the region's name).
   [[nodiscard]] virtual Status Prepare(const PrepareRequest& request) = 0;

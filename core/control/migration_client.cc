@@ -39,7 +39,10 @@ class MigrationClient::Impl {
     v1::PrepareReply reply;
     return Explain(caller_.Send(&Stub::Prepare, request, reply, options_.prepare_timeout));
   }
-  [[nodiscard]] Result<Arrival> Checked(Result<Arrival> decoded) const { return caller_.Checked(std::move(decoded)); }
+  template <class Value>
+  [[nodiscard]] Result<Value> Checked(Result<Value> decoded) const {
+    return caller_.Checked(std::move(decoded));
+  }
 
  private:
   /// gRPC itself says that there is no such service; what a MigrationApi says has another scope, or another code.
@@ -61,6 +64,14 @@ Result<std::unique_ptr<MigrationClient>> MigrationClient::Create(const Migration
 
 MigrationClient::MigrationClient(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 MigrationClient::~MigrationClient() = default;
+
+Result<Departing> MigrationClient::Depart(const DepartRequest& request) {
+  v1::DepartRequest message;
+  ToMessage(request, message);
+  v1::Departing reply;
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::Depart, message, reply));
+  return impl_->Checked(FromMessage(reply));
+}
 
 Status MigrationClient::Prepare(const PrepareRequest& request) {
   HECA_RETURN_IF_ERROR(CheckTarget(request));

@@ -26,6 +26,7 @@ class MigrationClient final : public MigrationApi {
   static Result<std::unique_ptr<MigrationClient>> Create(const MigrationClientOptions& options);
   ~MigrationClient() override;
 
+  [[nodiscard]] Result<Departing> Depart(const DepartRequest& request) override;
   [[nodiscard]] Status Prepare(const PrepareRequest& request) override;
   [[nodiscard]] Status Open(const RegionId& region, const LeaseKey& image) override;
   /// In as many calls as it takes.

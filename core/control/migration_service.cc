@@ -21,6 +21,15 @@ Result<LeaseKey> KeyOf(const Request& request) {
 
 }  // namespace
 
+grpc::Status MigrationService::Depart(grpc::ServerContext* /*context*/, const v1::DepartRequest* request,
+                                      v1::Departing* reply) {
+  const Result<DepartRequest> checked = FromMessage(*request);
+  if (!checked.ok()) return ToGrpc(checked.status());
+  const Result<Departing> departing = api_.Depart(checked.value());
+  if (departing.ok()) ToMessage(departing.value(), *reply);
+  return ToGrpc(departing.status());
+}
+
 grpc::Status MigrationService::Prepare(grpc::ServerContext* /*context*/, const v1::PrepareRequest* request,
                                        v1::PrepareReply* /*reply*/) {
   const Result<PrepareRequest> checked = FromMessage(*request);

@@ -15,6 +15,7 @@ class MigrationService final : public v1::MigrationService::Service {
 
   explicit MigrationService(MigrationApi& api) : api_(api) {}
 
+  grpc::Status Depart(grpc::ServerContext* context, const v1::DepartRequest* request, v1::Departing* reply) override;
   grpc::Status Prepare(grpc::ServerContext* context, const v1::PrepareRequest* request,
                        v1::PrepareReply* reply) override;
   grpc::Status Open(grpc::ServerContext* context, const v1::OpenRequest* request, v1::OpenReply* reply) override;

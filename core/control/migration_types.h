@@ -78,6 +78,20 @@ struct PageRun {
   bool operator==(const PageRun&) const = default;
 };
 
+/// What a destination asks of the hecads around it when libvirt has started a domain there that waits for a VM.
+struct DepartRequest {
+  std::string domain;               ///< libvirt's name
+  std::string uuid;
+  std::string destination_node;
+  std::string destination_address;  ///< HOST:PORT of its control plane
+};
+
+/// The VM that is about to leave, and may: its QEMU leaves RAM out of its stream from now on.
+struct Departing {
+  Lease image;
+  std::vector<RamBlock> blocks;  ///< in the order of the pages
+};
+
 enum class ArrivalState : std::uint8_t {
   kInvalid = 0,
   kPrepared = 1,  ///< registered; faults wait

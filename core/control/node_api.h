@@ -56,6 +56,10 @@ class NodeApi {
   /// again. Returns once hecad has begun; the region's `lost` tells how far it is. kFailedPrecondition: none is lost.
   [[nodiscard]] virtual Result<RegionInfo> Resolve(const RegionId& region, LostPages how) = 0;
 
+  /// libvirt waits: what a domain that starts, or waits for a VM, needs of heca is done when this returns. An error means
+  /// that the domain must not run so.
+  [[nodiscard]] virtual Status OnDomain(const DomainEvent& event) = 0;
+
   [[nodiscard]] virtual Result<std::vector<RegionInfo>> Regions() = 0;
   [[nodiscard]] virtual Result<RegionInfo> Region(const RegionId& region) = 0;
   /// Of one region, or of all when `region` is empty.

@@ -176,6 +176,16 @@ Result<MigrationSummary> NodeClient::Migrate(const MigrateSpec& spec, ProgressSi
   return impl_->Migrate(request, progress);
 }
 
+Status NodeClient::OnDomain(const DomainEvent& event) {
+  v1::DomainEvent request;
+  request.set_domain(Utf8(event.domain));
+  request.set_operation(Utf8(event.operation));
+  request.set_phase(Utf8(event.phase));
+  request.set_xml(Utf8(event.xml));
+  v1::DomainReply reply;
+  return impl_->Send(&Stub::OnDomain, request, reply);
+}
+
 Result<RegionInfo> NodeClient::Resolve(const RegionId& region, LostPages how) {
   v1::ResolveRequest request;
   request.set_region(Utf8(region));

@@ -28,6 +28,7 @@ class NodeClient final : public NodeApi {
   [[nodiscard]] Result<RegionInfo> Attach(const AttachSpec& spec, ProgressSink& progress) override;
   [[nodiscard]] Result<RegionInfo> Limit(const RegionId& region, Bytes limit, ProgressSink& progress) override;
   [[nodiscard]] Status Detach(const RegionId& region, ProgressSink& progress) override;
+  [[nodiscard]] Status OnDomain(const DomainEvent& event) override;
   [[nodiscard]] Result<MigrationSummary> Migrate(const MigrateSpec& spec, ProgressSink& progress) override;
   [[nodiscard]] Result<RegionInfo> Resolve(const RegionId& region, LostPages how) override;
   [[nodiscard]] Result<std::vector<RegionInfo>> Regions() override;

@@ -125,6 +125,14 @@ grpc::Status NodeService::Migrate(grpc::ServerContext* context, const v1::Migrat
       [](v1::MigrateReply& reply) { return reply.mutable_summary(); });
 }
 
+grpc::Status NodeService::OnDomain(grpc::ServerContext* /*context*/, const v1::DomainEvent* request,
+                                   v1::DomainReply* /*reply*/) {
+  const CallGate::Pass pass(long_calls_);
+  if (!pass.granted()) return TooMany(kMaxLong, "attach or detach");
+  if (const Status name = CheckName("domain", request->domain(), false); !name.ok()) return ToGrpc(name);
+  return ToGrpc(api_.OnDomain({request->domain(), request->operation(), request->phase(), request->xml()}));
+}
+
 grpc::Status NodeService::Resolve(grpc::ServerContext* /*context*/, const v1::ResolveRequest* request,
                                   v1::RegionInfo* reply) {
   if (const Status name = CheckRegionName(request->region()); !name.ok()) return ToGrpc(name);

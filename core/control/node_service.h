@@ -25,6 +25,7 @@ class NodeService final : public v1::NodeService::Service {
   grpc::Status Migrate(grpc::ServerContext* context, const v1::MigrateRequest* request,
                        grpc::ServerWriter<v1::MigrateReply>* writer) override;
   grpc::Status Resolve(grpc::ServerContext* context, const v1::ResolveRequest* request, v1::RegionInfo* reply) override;
+  grpc::Status OnDomain(grpc::ServerContext* context, const v1::DomainEvent* request, v1::DomainReply* reply) override;
   grpc::Status ListRegions(grpc::ServerContext* context, const v1::ListRegionsRequest* request,
                            v1::ListRegionsReply* reply) override;
   grpc::Status GetRegion(grpc::ServerContext* context, const v1::GetRegionRequest* request,

@@ -61,6 +61,14 @@ struct AttachSpec {
   std::vector<std::pair<std::string, std::string>> options;
 };
 
+/// What libvirt's hook tells of a domain whose metadata ask for heca.
+struct DomainEvent {
+  std::string domain;     ///< libvirt's name
+  std::string operation;  ///< as libvirt's hooks call it: "started", ...
+  std::string phase;      ///< "begin", ...
+  std::string xml;        ///< the domain's
+};
+
 /// How far a long operation is. `total` 0: not known.
 struct Progress {
   std::string phase;  ///< one word, stable within a release: "capture", "reserve", "write-back", "home"

@@ -81,6 +81,13 @@ Status MigratingVm::Start(const std::string& uri, Deadline deadline) {
   return started;
 }
 
+Status MigratingVm::LeaveOutRam(Deadline deadline) {
+  HECA_ASSIGN_OR_RETURN(const std::string state, RunState(deadline));
+  ran_ = state == "running";
+  leads_ = false;
+  return SetCapabilities(false, true, deadline);
+}
+
 Status MigratingVm::Continue(Deadline deadline) {
   return qmp_->Execute("migrate-continue", {{"state", "pre-switchover"}}, deadline).status();
 }
@@ -121,7 +128,7 @@ Status MigratingVm::Listen(const std::string& uri, Deadline deadline) {
 
 Status MigratingVm::ClearCapabilities(Deadline deadline) {
   while (true) {
-    const Status cleared = SetCapabilities(true, false, deadline);
+    const Status cleared = SetCapabilities(leads_, false, deadline);
     const auto known = qmp_->Execute("query-migrate-capabilities", Json::object(), deadline);
     if (known.ok()) {
       const bool on = std::any_of(known->begin(), known->end(), [](const Json& one) {

@@ -44,6 +44,8 @@ class MigratingVm {
   // The source.
   /// Sets the capabilities and starts the stream to `uri`. kFailedPrecondition: QEMU refuses, with its words.
   Status Start(const std::string& uri, Deadline deadline);
+  /// Only the capability: somebody else (libvirt) starts the stream.
+  Status LeaveOutRam(Deadline deadline);
   /// From pre-switchover on.
   Status Continue(Deadline deadline);
   /// Ends the stream. True: a VM that ran before runs here again. False: the stream had completed, the destination has
@@ -56,7 +58,7 @@ class MigratingVm {
   /// The QEMU waits with `-incoming defer`: sets the capability and listens at `uri` (empty: somebody else says it).
   Status Listen(const std::string& uri, Deadline deadline);
 
-  /// Either side. Ok only if QEMU says that it is off.
+  /// Either side. Ok only if QEMU says that x-ignore-shared is off; the others are left to libvirt where it leads.
   Status ClearCapabilities(Deadline deadline);
 
   struct Moments {
@@ -85,7 +87,8 @@ class MigratingVm {
 
   const std::shared_ptr<Qmp> qmp_;
   const std::shared_ptr<Heard> heard_ = std::make_shared<Heard>();
-  bool ran_ = false;  ///< before Start
+  bool ran_ = false;   ///< before Start
+  bool leads_ = true;  ///< we started the stream, not libvirt
 };
 
 }  // namespace heca::guest

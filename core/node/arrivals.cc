@@ -92,10 +92,12 @@ Status Arrivals::DeclareHoles(const RegionId& region, const control::LeaseKey& i
     if (!entry->opened) return {ErrorCode::kFailedPrecondition, "holes of an image that is not final", ErrorScope::kRegion};
     session = entry->session;
   }
+  if (!session) return {};  // all is here already
   return session->DeclareHoles(runs);
 }
 
 void Arrivals::Refresh(Entry& entry) {
+  if (!entry.session) return;
   Arrival& arrival = entry.arrival;
   if (const auto numbers = entry.session->EngineNumbers()) {
     const auto& store = numbers->latency[static_cast<std::size_t>(fault::AnswerSource::kStore)];
@@ -159,6 +161,12 @@ void Arrivals::TickOne(Entry& entry) {
     entry.pulling = true;
     entry.session->BringArrivalHome();
   }
+  if (entry.arrival.state >= ArrivalState::kComplete && entry.session &&
+      (entry.capabilities_cleared || entry.arrival.state == ArrivalState::kFailed)) {
+    // Only the outcome is remembered. QEMU serves one client a monitor: the next one may be waiting.
+    entry.vm.reset();
+    entry.session.reset();
+  }
   if (entry.arrival.state <= ArrivalState::kRunning && entry.session->ended()) {
     entry.arrival.state = entry.session->detached() ? ArrivalState::kComplete : ArrivalState::kFailed;
     if (entry.arrival.state == ArrivalState::kFailed) entry.arrival.trouble = "its process has ended";
@@ -180,7 +188,7 @@ void Arrivals::Tick() {
         entry.busy = true;
         silent.emplace_back(at->first, at->second);
       }
-      if (entry.resumed && !entry.capabilities_cleared && !entry.busy) {
+      if (entry.resumed && entry.vm && !entry.capabilities_cleared && !entry.busy) {
         entry.busy = true;
         to_clear.push_back(at->second);
       }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// VMs that are on their way to this node: what a source's hecad asks of this one (control/migration_api.h), and what has
-// become of each for some time after.
+// VMs that are on their way to this node: what a source's hecad asks of this one (control/migration_api.h says what the calls
+// mean), and what has become of each for some time after.
 #pragma once
 
 #include <functional>
@@ -20,19 +20,19 @@
 namespace heca::node {
 
 /// Thread-safe.
-class Arrivals final : public control::MigrationApi {
+class Arrivals {
  public:
   /// Makes the region's session and keeps it, or says why not.
   using MakeSession = std::function<Result<std::shared_ptr<Session>>(const control::PrepareRequest&)>;
 
   Arrivals(EventLog& events, MakeSession make) : events_(events), make_(std::move(make)) {}
 
-  Status Prepare(const control::PrepareRequest& request) override;
-  Status Open(const RegionId& region, const control::LeaseKey& image) override;
+  Status Prepare(const control::PrepareRequest& request);
+  Status Open(const RegionId& region, const control::LeaseKey& image);
   Status DeclareHoles(const RegionId& region, const control::LeaseKey& image,
-                      const std::vector<control::PageRun>& runs) override;
-  Result<control::Arrival> Look(const RegionId& region, const control::LeaseKey& image) override;
-  Status Abort(const RegionId& region, const control::LeaseKey& image, const std::string& why) override;
+                      const std::vector<control::PageRun>& runs);
+  Result<control::Arrival> Look(const RegionId& region, const control::LeaseKey& image);
+  Status Abort(const RegionId& region, const control::LeaseKey& image, const std::string& why);
 
   /// Notices a VM that has begun to run, one whose source has fallen silent, and those that are over.
   void Tick();
@@ -40,7 +40,7 @@ class Arrivals final : public control::MigrationApi {
  private:
   struct Entry {
     control::LeaseKey key;
-    std::shared_ptr<Session> session;
+    std::shared_ptr<Session> session;         ///< null once it is over; so is the next
     std::unique_ptr<guest::MigratingVm> vm;
     Clock::time_point changed = Clock::now();  ///< when it came into its state
     std::optional<Clock::time_point> opened;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The journal of VMs that leave this node: `<run-dir>/departures/ID.json` on tmpfs, and hard links to their RAM files
-// beside those, so that the memory outlives both QEMU and hecad until the destination has it.
+// The journal of VMs that leave this node: `<run-dir>/departures/ID.json` on tmpfs, and hard links to their RAM files in
+// the same file systems, so that the memory outlives both QEMU and hecad until the destination has it.
 #pragma once
 
 #include <cstdint>

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <utility>
 
 #include "base/log.h"
@@ -39,6 +40,20 @@ Result<unique_fd> OpenRam(const DepartureRecord& record, const DepartingBlock& b
     if (mapping.inode == block.inode) return os::OpenMappedFile(record.pid, mapping);
   }
   return Status(ErrorCode::kDataLoss, "the RAM file " + block.path + " is gone", ErrorScope::kRegion);
+}
+
+/// The topmost directory that is on the file system of `path`, with a slash at its end.
+std::string RootOfFileSystem(const std::string& path) {
+  std::filesystem::path best = std::filesystem::path(path).parent_path();
+  struct stat file {};
+  if (::stat(path.c_str(), &file) != 0) return best.string() + "/";
+  for (std::filesystem::path up = best; up != up.root_path();) {
+    up = up.parent_path();
+    struct stat info {};
+    if (::stat(up.c_str(), &info) != 0 || info.st_dev != file.st_dev) break;
+    best = up;
+  }
+  return best.string() + "/";
 }
 
 }  // namespace
@@ -90,10 +105,12 @@ Status Departures::Begin(DepartureRecord record) {
   return Status();
 }
 
-/// Under a name beside the file's own, in the file's file system: what names a RAM file there is unlinked with its VM.
+/// At the root of the file's file system: whoever ends the VM removes the file, and libvirt its whole directory.
 void Departures::MakeLinks(DepartureRecord& record) {
-  for (auto& block : record.blocks) {
-    const std::string link = block.path + ".heca-" + std::to_string(record.image.lease.key.id.value() & ~store::kImageBit);
+  const std::string id = std::to_string(record.image.lease.key.id.value() & ~store::kImageBit);
+  for (std::size_t i = 0; i < record.blocks.size(); ++i) {
+    DepartingBlock& block = record.blocks[i];
+    const std::string link = RootOfFileSystem(block.path) + ".heca-departure-" + id + "-" + std::to_string(i);
     struct stat info {};
     const bool same = ::stat(block.path.c_str(), &info) == 0 && info.st_ino == block.inode;
     if (same && (::link(block.path.c_str(), link.c_str()) == 0 || errno == EEXIST)) {

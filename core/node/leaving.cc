@@ -10,10 +10,10 @@ constexpr std::chrono::seconds kPatience{5};
 
 }  // namespace
 
-Status LeavingQemu::Start() { return vm_.Start(uri_, Deadline::After(kPatience)); }
+Status LeavingQemu::Start() { return vm_->Start(uri_, Deadline::After(kPatience)); }
 
-Result<bool> LeavingQemu::WaitStopped(Deadline deadline) {
-  const auto moments = vm_.WaitFor(guest::StreamState::kPreSwitchover, deadline);
+Result<bool> LeavingGuest::WaitStopped(Deadline deadline) {
+  const auto moments = vm_->WaitFor(guest::StreamState::kPreSwitchover, deadline);
   if (moments.status().code() == ErrorCode::kDeadlineExceeded) return false;
   if (!moments.ok()) return moments.status();
   if (moments->state == guest::StreamState::kFailed) {
@@ -22,20 +22,20 @@ Result<bool> LeavingQemu::WaitStopped(Deadline deadline) {
   return true;
 }
 
-Clock::time_point LeavingQemu::stopped_at() const { return vm_.Now().stopped.value_or(Clock::now()); }
+Clock::time_point LeavingGuest::stopped_at() const { return vm_->Now().stopped.value_or(Clock::now()); }
 
-Status LeavingQemu::Continue() { return vm_.Continue(Deadline::After(kPatience)); }
+Status LeavingQemu::Continue() { return vm_->Continue(Deadline::After(kPatience)); }
 
-Result<std::optional<bool>> LeavingQemu::WaitDecided(Deadline deadline) {
-  const auto moments = vm_.WaitFor(guest::StreamState::kCompleted, deadline);
+Result<std::optional<bool>> LeavingGuest::WaitDecided(Deadline deadline) {
+  const auto moments = vm_->WaitFor(guest::StreamState::kCompleted, deadline);
   if (moments.status().code() == ErrorCode::kDeadlineExceeded) return std::optional<bool>();
   if (!moments.ok()) return moments.status();
   return std::optional<bool>(moments->state == guest::StreamState::kCompleted);
 }
 
-Result<bool> LeavingQemu::Cancel() { return vm_.Cancel(Deadline::After(kPatience)); }
+Result<bool> LeavingGuest::Cancel() { return vm_->Cancel(Deadline::After(kPatience)); }
 
-Status LeavingQemu::Restore() { return vm_.ClearCapabilities(Deadline::After(kPatience)); }
+Status LeavingGuest::Restore() { return vm_->ClearCapabilities(Deadline::After(kPatience)); }
 
 LentRam::~LentRam() {
   if (kept_ && !GivenBack()) return;

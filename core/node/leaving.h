@@ -14,22 +14,38 @@
 
 namespace heca::node {
 
-/// A QEMU whose device state hecad sends itself, to `uri`.
-class LeavingQemu final : public migration::LeavingVm {
+/// What is the same whoever leads QEMU's stream.
+class LeavingGuest : public migration::LeavingVm {
  public:
-  LeavingQemu(std::shared_ptr<guest::Qmp> qmp, std::string uri) : vm_(std::move(qmp)), uri_(std::move(uri)) {}
+  explicit LeavingGuest(std::shared_ptr<guest::MigratingVm> vm) : vm_(std::move(vm)) {}
 
-  Status Start() override;
   Result<bool> WaitStopped(Deadline deadline) override;
   [[nodiscard]] Clock::time_point stopped_at() const override;
-  Status Continue() override;
   Result<std::optional<bool>> WaitDecided(Deadline deadline) override;
   Result<bool> Cancel() override;
   Status Restore() override;
 
+ protected:
+  const std::shared_ptr<guest::MigratingVm> vm_;
+};
+
+/// A QEMU whose device state hecad sends itself, to `uri`.
+class LeavingQemu final : public LeavingGuest {
+ public:
+  LeavingQemu(std::shared_ptr<guest::MigratingVm> vm, std::string uri) : LeavingGuest(std::move(vm)), uri_(std::move(uri)) {}
+  Status Start() override;
+  Status Continue() override;
+
  private:
-  guest::MigratingVm vm_;
   const std::string uri_;
+};
+
+/// A QEMU that libvirt leads: it has been told to leave its RAM out.
+class LeavingDomain final : public LeavingGuest {
+ public:
+  using LeavingGuest::LeavingGuest;
+  Status Start() override { return {}; }
+  Status Continue() override { return {}; }
 };
 
 /// Withdrawn at its end, unless the VM has left.

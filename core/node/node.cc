@@ -29,7 +29,7 @@ control::SponsorApi* Node::sponsor() {
   return side != nullptr ? &side->api() : nullptr;
 }
 
-control::MigrationApi* Node::arrivals() { return impl_->config.compute ? &impl_->arrivals : nullptr; }
+control::MigrationApi* Node::arrivals() { return impl_->config.compute ? &impl_->crossing : nullptr; }
 
 Result<control::RegionInfo> Node::Attach(const control::AttachSpec& spec, control::ProgressSink& progress) {
   if (!impl_->config.compute) {

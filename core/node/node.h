@@ -75,6 +75,7 @@ class Node final : public control::NodeApi {
   [[nodiscard]] Result<control::RegionInfo> Limit(const RegionId& region, Bytes limit,
                                                   control::ProgressSink& progress) override;
   [[nodiscard]] Status Detach(const RegionId& region, control::ProgressSink& progress) override;
+  [[nodiscard]] Status OnDomain(const control::DomainEvent& event) override;
   [[nodiscard]] Result<control::MigrationSummary> Migrate(const control::MigrateSpec& spec,
                                                           control::ProgressSink& progress) override;
   [[nodiscard]] Result<control::RegionInfo> Resolve(const RegionId& region, control::LostPages how) override;

@@ -24,7 +24,8 @@ Node::Impl::Impl(NodeConfig given)
     : config(std::move(given)),
       journal(config.run_dir + "/regions"),
       budget(host_memory),
-      arrivals(events, [this](const control::PrepareRequest& request) { return Receive(request); }) {}
+      arrivals(events, [this](const control::PrepareRequest& request) { return Receive(request); }),
+      leavers(events, [this](const control::DepartRequest& request) { return Leave(request); }) {}
 
 Node::Impl::~Impl() {
   events.Close();
@@ -50,6 +51,7 @@ Status Node::Impl::Start() {
   }
   if (config.donate.value() > 0 || config.compute) {
     HECA_ASSIGN_OR_RETURN(auto side, SponsorSide::Start(config, boot_id, events));
+    leavers.Use(side->images(), side->departures());
     sponsor_side.store(side.get());
     owned_sponsor_side = std::move(side);
   }
@@ -114,6 +116,7 @@ void Node::Impl::KeepHouse() {
     KeepCpusAwake(governing);
     if (auto* side = sponsor_side.load()) side->Tick();
     arrivals.Tick();
+    leavers.Tick();
     lock.lock();
     changed_.wait_for(lock, kTickEvery);
   }

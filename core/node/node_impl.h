@@ -18,10 +18,14 @@
 #include "base/unique_fd.h"
 #include "cluster/static_members.h"
 #include "control/migration_api.h"
+#include "control/node_types.h"
+#include "domain/metadata.h"
 #include "node/arrivals.h"
+#include "node/crossing.h"
 #include "node/event_log.h"
 #include "node/host.h"
 #include "node/keeper.h"
+#include "node/leavers.h"
 #include "node/memory_budget.h"
 #include "node/node.h"
 #include "node/region_record.h"
@@ -45,6 +49,12 @@ class Node::Impl {
   Result<std::shared_ptr<Session>> Make(const AttachTarget& target, const MakeSession& make);
   /// The session of a QEMU that waits for a VM.
   Result<std::shared_ptr<Session>> Receive(const control::PrepareRequest& request);
+  /// A VM of this node that libvirt is about to send to another one.
+  Result<Leaver> Leave(const control::DepartRequest& request);
+  /// kUnsupported: memory that is governed here cannot leave yet.
+  [[nodiscard]] Status CheckUngoverned(std::int32_t pid);
+  /// libvirt has started the domain's QEMU, which waits for a VM: asks around who has it, and prepares for it.
+  Status Welcome(const control::DomainEvent& event, const domain::HecaMemory& memory);
   /// A failed attach whose lease could not be given back has left a record of it: a keeper sees to it.
   void AdoptLeftLeases();
   /// The name may belong to a newer session already.
@@ -66,6 +76,8 @@ class Node::Impl {
   const Clock::time_point started = Clock::now();
   Keeper::Gate gate{Keeper::kAtOnce};
   Arrivals arrivals;
+  Leavers leavers;
+  Crossing crossing{arrivals, leavers};
 
  private:
   struct Region {

@@ -6,6 +6,7 @@ from __future__ import annotations
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,6 +60,9 @@ def receive(peer: socket.socket, size: int) -> bytes:
     return got
 
 
+TOKEN_LIFE = 30  # seconds: SponsorOptions::token_life
+
+
 class Borrower:
     """A lease of the sponsor and the tokens for it, by tests/integration/borrower.cc."""
 
@@ -73,17 +77,19 @@ class Borrower:
         self.lease, self.epoch = int(words[1]), int(words[2])
         self._next = 1
         self._tokens: dict[str, list[bytes]] = {"urgent": [], "bulk": []}
+        self._asked = {"urgent": 0.0, "bulk": 0.0}
 
     def _line(self) -> list[str]:
         assert self._child.stdout is not None
         return self._child.stdout.readline().decode().split()
 
     def token(self, role: str) -> bytes:
-        if not self._tokens[role]:
+        if not self._tokens[role] or time.monotonic() - self._asked[role] > TOKEN_LIFE / 2:
             assert self._child.stdin is not None
             self._child.stdin.write(f"{role} {self._next} 64\n".encode())
             self._child.stdin.flush()
             self._next += 64
+            self._asked[role] = time.monotonic()
             self._tokens[role] = [bytes.fromhex(word) for word in self._line()]
         return self._tokens[role].pop()
 

@@ -19,6 +19,7 @@ from lab.deadline import wait_until
 from lab.hecad import Hecad, Peer
 from lab.libvirt_host import LibvirtHost
 from lab.moving_guest import MovingGuest
+from lab.paths import binary
 from lab.switch import Switch
 
 HECAD_PLACES = {"run_dir": "/run/heca", "socket": "/run/heca/hecad.sock", "slab_dir": "/dev/shm/heca/slabs"}
@@ -31,12 +32,13 @@ def sees_its_peers(hecad: Hecad) -> bool:
 class Hosts:
     """`hosts[i]` and `hecads[i]` belong together and have one name: host1, host2, ... The constructor returns when
     every libvirtd answers and every hecad sees every other one, after `ready_s` seconds. close() takes all of it down,
-    and so does a constructor that fails. `donate`: what each hecad lends; `memory_mib`: guest RAM a host has room for.
+    and so does a constructor that fails. `donate`: what each hecad lends; `memory_mib`: guest RAM a host has room for; `hook`: with heca's hook in libvirt.
     """
 
     def __init__(self, logs: Path, count: int = 2, donate: str = "512MiB", memory_mib: int = 1024,
-                 **hecad_options: Any) -> None:
+                 hook: bool = False, **hecad_options: Any) -> None:
         self._logs = logs
+        self._hook = binary("heca-hook") if hook else None
         self._stack = ExitStack()
         self.hosts: list[LibvirtHost] = []
         self.hecads: list[Hecad] = []
@@ -55,7 +57,8 @@ class Hosts:
         places = {f"host{number}": self.switch.join() for number in range(1, count + 1)}
         addresses = {name: place.far for name, place in places.items()}
         for name, place in places.items():
-            host = LibvirtHost(name, self._logs, place, memory_mib=memory_mib, neighbours=addresses)
+            host = LibvirtHost(name, self._logs, place, memory_mib=memory_mib, neighbours=addresses,
+                               hook=self._hook)
             self._stack.callback(host.close)
             self.hosts.append(host)
 

@@ -18,7 +18,7 @@ SHARED_FILE = "<source type='file'/><access mode='shared'/>"
 
 
 def domain_xml(name: str, home: Path, mib: int, cpus: int, backing: str, workload: dict[str, Any],
-               console: Path) -> str:
+               console: Path, metadata: str = "") -> str:
     """`home` has kernel and initrd, and is where QEMU makes its sockets; `backing` is what <memoryBacking> holds.
 
     `console` is appended to: the QEMU that a migration makes on another host goes on where this one ends."""
@@ -30,6 +30,7 @@ def domain_xml(name: str, home: Path, mib: int, cpus: int, backing: str, workloa
     return f"""\
 <domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>{escape(name)}</name>
+  <metadata>{metadata}</metadata>
   <memory unit='MiB'>{mib}</memory>
   <memoryBacking>{backing}</memoryBacking>
   <vcpu>{cpus}</vcpu>

@@ -39,12 +39,13 @@ class VirshFailed(LabError):
 
 class LibvirtHost(Host):
     """`memory`: "tmpfs", or "disk" for the mistake that hecad must refuse. The constructor returns when libvirtd
-    answers; `hugetlbfs`: it has one of 2 MiB pages; close() ends the domains that are left, libvirtd, and the host."""
+    answers; `hugetlbfs`: it has one of 2 MiB pages; `hook`: what its libvirtd runs as a hook; close() ends the domains that are left, libvirtd, and the host."""
 
     def __init__(self, name: str, logs: Path, place: Place, memory: str = "tmpfs", memory_mib: int = 2048,
-                 user: str = QEMU_USER, hugetlbfs: bool = False, neighbours: Mapping[str, str] = NO_NEIGHBOURS) -> None:
+                 user: str = QEMU_USER, hugetlbfs: bool = False, neighbours: Mapping[str, str] = NO_NEIGHBOURS,
+                 hook: Path | None = None) -> None:
         super().__init__(name, place, neighbours)
-        self.logs, self._user = logs, user
+        self.logs, self._user, self._hook = logs, user, hook
         self.memory = Path(tempfile.mkdtemp(prefix="memory-", dir=self.home if memory == "tmpfs" else LAB))
         self.memory.chmod(0o755)
         self.log = logs / f"{name}.libvirtd.log"
@@ -78,6 +79,10 @@ class LibvirtHost(Host):
 
     def _configure(self) -> None:
         own = self.home / "etc/libvirt"
+        if self._hook is not None:
+            place = own / "hooks/qemu.d/50-heca"
+            place.parent.mkdir(parents=True)
+            place.symlink_to(self._hook)
         (own / "libvirtd.conf").write_text(
             f'listen_tls = 0\nlisten_tcp = 1\nlisten_addr = "{self.far}"\nauth_tcp = "none"\nauth_unix_rw = "none"\n'
             f'host_uuid = "{uuid.uuid4()}"\nunix_sock_group = "root"\n')
@@ -125,11 +130,13 @@ class LibvirtHost(Host):
         return done.stdout
 
     def start_domain(self, name: str, mib: int, workload: dict[str, Any], cpus: int = 2,
-                     backing: str = SHARED_FILE, console: Path | None = None) -> LibvirtDomain:
-        """Defines and starts it; `backing` is the content of <memoryBacking>, `console` the log of what it prints."""
+                     backing: str = SHARED_FILE, console: Path | None = None, metadata: str = "") -> LibvirtDomain:
+        """Defines and starts it; `backing` and `metadata` are the contents of those elements, `console` the log of what it
+        prints."""
         home = self.prepare_domain(name)
         console = console or self.logs / f"{self.name}.{name}.serial.log"
-        (home / "domain.xml").write_text(domain_xml(name, DOMAINS / name, mib, cpus, backing, workload, console))
+        (home / "domain.xml").write_text(domain_xml(name, DOMAINS / name, mib, cpus, backing, workload, console,
+                                                   metadata))
         self.virsh("define", str(home / "domain.xml"))
         self.virsh("start", name)
         return self.adopt(name, console)

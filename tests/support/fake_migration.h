@@ -57,6 +57,21 @@ class FakeMigration final : public control::MigrationApi {
     return last_why_;
   }
 
+  Result<control::Departing> Depart(const control::DepartRequest& request) override {
+    std::unique_lock lock(mutex_);
+    HECA_RETURN_IF_ERROR(Enter(lock));
+    last_depart_ = request;
+    return departing_;
+  }
+  void DepartWith(control::Departing departing) {
+    const std::lock_guard lock(mutex_);
+    departing_ = std::move(departing);
+  }
+  [[nodiscard]] std::optional<control::DepartRequest> last_depart() const {
+    const std::lock_guard lock(mutex_);
+    return last_depart_;
+  }
+
   Status Prepare(const control::PrepareRequest& request) override {
     std::unique_lock lock(mutex_);
     HECA_RETURN_IF_ERROR(Enter(lock));
@@ -132,6 +147,8 @@ class FakeMigration final : public control::MigrationApi {
   std::optional<control::PrepareRequest> last_prepare_;
   std::string last_why_;
   std::vector<control::PageRun> holes_;
+  std::optional<control::DepartRequest> last_depart_;
+  control::Departing departing_;
 };
 
 }  // namespace heca::testing

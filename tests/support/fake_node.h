@@ -136,6 +136,20 @@ class FakeNode final : public control::NodeApi {
     return summary;
   }
 
+  Status OnDomain(const control::DomainEvent& event) override {
+    const std::lock_guard lock(mutex_);
+    last_domain_event_ = event;
+    return domain_answer_;
+  }
+  void AnswerDomainsWith(Status status) {
+    const std::lock_guard lock(mutex_);
+    domain_answer_ = std::move(status);
+  }
+  [[nodiscard]] std::optional<control::DomainEvent> last_domain_event() const {
+    const std::lock_guard lock(mutex_);
+    return last_domain_event_;
+  }
+
   Result<control::RegionInfo> Resolve(const RegionId& region, control::LostPages how) override {
     HECA_RETURN_IF_ERROR(Region(region).status());
     const std::lock_guard lock(mutex_);
@@ -223,6 +237,8 @@ class FakeNode final : public control::NodeApi {
   Status failure_;
   std::optional<control::AttachSpec> last_spec_;
   std::optional<control::MigrateSpec> last_migration_;
+  std::optional<control::DomainEvent> last_domain_event_;
+  Status domain_answer_;
   control::LostPages last_resolve_ = control::LostPages::kInvalid;
   std::map<RegionId, control::RegionInfo> regions_;
 };

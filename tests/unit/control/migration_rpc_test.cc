@@ -152,6 +152,33 @@ struct Wrong {
   std::function<void(PrepareRequest&)> change;
 };
 
+TEST_F(MigrationRpc, DepartCarriesEverythingBothWays) {
+  const PrepareRequest request = Request();
+  migrations_.DepartWith({request.image, request.blocks});
+  const DepartRequest asked{"shop", "43756c77-f706-4ef8-a6f9-7c3677e4b22f", "n2", "10.1.0.3:7300"};
+  const auto departing = client_->Depart(asked);
+  ASSERT_TRUE(departing.ok()) << departing.status().ToString();
+  EXPECT_EQ(departing->image.key.id, request.image.key.id);
+  EXPECT_EQ(departing->image.key.secret, request.image.key.secret);
+  EXPECT_EQ(departing->image.slots, request.image.slots);
+  ASSERT_EQ(departing->blocks.size(), 2U);
+  EXPECT_EQ(departing->blocks[1].name, "dimm1");
+  EXPECT_EQ(departing->blocks[1].size, Bytes(100 * 4096));
+  const auto seen = migrations_.last_depart();
+  ASSERT_TRUE(seen.has_value());
+  EXPECT_EQ(seen->domain, asked.domain);
+  EXPECT_EQ(seen->uuid, asked.uuid);
+  EXPECT_EQ(seen->destination_node, asked.destination_node);
+  EXPECT_EQ(seen->destination_address, asked.destination_address);
+  const int calls = migrations_.calls();
+  for (const DepartRequest& wrong : {DepartRequest{"", asked.uuid, "n2", "10.1.0.3:7300"},
+                                     DepartRequest{"shop", "", "n2", "10.1.0.3:7300"},
+                                     DepartRequest{"shop", asked.uuid, "n2", "nowhere"}}) {
+    EXPECT_EQ(client_->Depart(wrong).status().code(), ErrorCode::kInvalidArgument);
+  }
+  EXPECT_EQ(migrations_.calls(), calls);
+}
+
 TEST_F(MigrationRpc, HolesComeInAsManyCallsAsTheyTake) {
   const PrepareRequest request = Request();
   std::vector<PageRun> holes;

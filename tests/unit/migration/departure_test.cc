@@ -94,6 +94,7 @@ struct FakeImage final : LentImage {
 
 struct FakeDestination final : control::MigrationApi {
   explicit FakeDestination(Diary& shared) : diary(shared) {}
+  Result<control::Departing> Depart(const control::DepartRequest&) override { return Broken("not asked here"); }
   Status Prepare(const control::PrepareRequest&) override {
     diary.push_back("prepare");
     return prepare;

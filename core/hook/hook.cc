@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "hook/hook.h"
+
+#include <cstdlib>
+#include <istream>
+#include <iterator>
+#include <memory>
+#include <ostream>
+
+#include "base/clock.h"
+#include "control/local_server.h"
+#include "control/node_client.h"
+#include "domain/metadata.h"
+#include "domain/ready.h"
+#include "heca/status.h"
+
+namespace heca::hook {
+namespace {
+
+/// The longest that hecad may take: capture, and a source that prepares.
+constexpr Millis kPatience{15'000};
+
+Status Tell(const control::DomainEvent& event) {
+  const char* const socket = std::getenv("HECA_SOCKET");
+  control::NodeClientOptions options;
+  options.socket_path = socket != nullptr ? socket : control::kDefaultSocket;
+  options.call_timeout = kPatience;
+  HECA_ASSIGN_OR_RETURN(const auto client, control::NodeClient::Create(options));
+  return client->OnDomain(event);
+}
+
+}  // namespace
+
+int Run(const std::vector<std::string>& arguments, std::istream& in, std::ostream& out, std::ostream& err) {
+  if (arguments.size() < 2) {
+    err << "heca: libvirt runs this as a hook: NAME OPERATION PHASE EXTRA, with the domain's XML as standard input\n";
+    return 2;
+  }
+  const std::string& operation = arguments[1];
+  const bool starts = operation == "started";
+  const bool migrates = operation == "migrate";
+  if (!starts && !migrates) return 0;
+  const std::string xml{std::istreambuf_iterator<char>(in), {}};
+  if (!domain::MentionsHeca(xml)) return 0;
+  if (migrates) {
+    const auto repaired = domain::RepairIncoming(xml);
+    if (repaired.ok()) {
+      out << *repaired;
+      return 0;
+    }
+    err << "heca: " << arguments[0] << ": " << repaired.status().message() << '\n';
+    return 1;
+  }
+  const Status told = Tell({arguments[0], operation, arguments.size() > 2 ? arguments[2] : "", xml});
+  if (told.ok()) return 0;
+  err << "heca: " << arguments[0] << ": " << told.message() << '\n';
+  return 1;
+}
+
+}  // namespace heca::hook

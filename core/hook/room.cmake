@@ -1,0 +1,11 @@
+# Two programs: see front_main.cc. Neither is part of the room's library.
+foreach(program heca-hook:front_main heca-hook-tell:tell_main)
+  string(REPLACE ":" ";" program ${program})
+  list(GET program 0 name)
+  list(GET program 1 source)
+  add_executable(${name} ${HECA_CORE}/hook/${source}.cc)
+  target_include_directories(${name} PRIVATE ${CMAKE_BINARY_DIR}/include-roots/hook)
+  target_compile_options(${name} PRIVATE ${HECA_WARNINGS})
+  install(TARGETS ${name} RUNTIME DESTINATION lib/heca)
+endforeach()
+target_link_libraries(heca-hook-tell PRIVATE heca_hook)

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What peers may ask of this node about VMs that come, and about those that leave.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "control/migration_api.h"
+#include "node/arrivals.h"
+#include "node/leavers.h"
+
+namespace heca::node {
+
+/// Thread-safe. Both outlive it.
+class Crossing final : public control::MigrationApi {
+ public:
+  Crossing(Arrivals& arrivals, Leavers& leavers) : arrivals_(arrivals), leavers_(leavers) {}
+
+  Result<control::Departing> Depart(const control::DepartRequest& request) override { return leavers_.Depart(request); }
+  Status Prepare(const control::PrepareRequest& request) override { return arrivals_.Prepare(request); }
+  Status Open(const RegionId& region, const control::LeaseKey& image) override { return arrivals_.Open(region, image); }
+  Status DeclareHoles(const RegionId& region, const control::LeaseKey& image,
+                      const std::vector<control::PageRun>& runs) override {
+    return arrivals_.DeclareHoles(region, image, runs);
+  }
+  Result<control::Arrival> Look(const RegionId& region, const control::LeaseKey& image) override {
+    return arrivals_.Look(region, image);
+  }
+  Status Abort(const RegionId& region, const control::LeaseKey& image, const std::string& why) override {
+    return leavers_.Knows(image) ? leavers_.Abort(image, why) : arrivals_.Abort(region, image, why);
+  }
+
+ private:
+  Arrivals& arrivals_;
+  Leavers& leavers_;
+};
+
+}  // namespace heca::node

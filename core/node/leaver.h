@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// A VM of this node that is about to leave it: what of it is lent and journaled.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "control/migration_types.h"
+#include "guest/migrating_vm.h"
+#include "heca/status.h"
+#include "node/departure_record.h"
+#include "node/host.h"
+#include "store/ram_image.h"
+
+namespace heca::node {
+
+struct Leaver {
+  DepartureRecord record;  ///< without the image's lease
+  std::shared_ptr<guest::MigratingVm> vm;
+  std::vector<control::RamBlock> blocks;
+  std::vector<store::ImageBlock> image;
+};
+
+/// Refused by name: what is no QEMU, has no QMP socket for hecad, or has memory that cannot be served.
+[[nodiscard]] Result<Leaver> MakeLeaver(const AttachTarget& target, const std::string& qmp_socket);
+
+}  // namespace heca::node

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// VMs that leave this node because libvirt migrates them: libvirt starts and ends the stream, hecad lends the memory. The
+// destination's hecad asks for it (Depart) while its libvirt holds the migration back, so that nothing has begun when the
+// source's QEMU learns to leave its RAM out.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "control/migration_api.h"
+#include "node/departures.h"
+#include "node/event_log.h"
+#include "node/leaver.h"
+#include "store/image_sponsor.h"
+
+namespace heca::node {
+
+/// Thread-safe.
+class Leavers {
+ public:
+  /// `find` makes the leaver of a domain, or says why it cannot leave.
+  using FindLeaver = std::function<Result<Leaver>(const control::DepartRequest&)>;
+
+  Leavers(EventLog& events, FindLeaver find);
+  /// Calls off what has not been switched over; the rest is journaled and goes on with the next hecad.
+  ~Leavers();
+
+  /// Set once, before the first Depart; both outlive this object.
+  void Use(store::ImageSponsor& images, Departures& departures);
+
+  Result<control::Departing> Depart(const control::DepartRequest& request);
+  [[nodiscard]] bool Knows(const control::LeaseKey& image) const;
+  /// The destination cannot take it.
+  Status Abort(const control::LeaseKey& image, const std::string& why);
+  /// Buries those that are over.
+  void Tick();
+
+ private:
+  struct Entry;
+
+  EventLog& events_;
+  const FindLeaver find_;
+  store::ImageSponsor* images_ = nullptr;
+  Departures* departures_ = nullptr;
+  std::atomic<bool> stopping_{false};
+  mutable std::mutex mutex_;  ///< of the list
+  std::list<std::unique_ptr<Entry>> entries_;
+};
+
+}  // namespace heca::node

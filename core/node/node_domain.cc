@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What libvirt's hook tells, and what follows from it. A domain that starts gets the part of memory that its metadata ask
+// for. One that waits for a VM is welcomed: the hecad that has the VM is found among the peers, and both sides prepare
+// while libvirt waits for the hook; if any part of that fails, the migration fails before the source has begun.
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "base/log.h"
+#include "control/migration_client.h"
+#include "domain/metadata.h"
+#include "guest/lookup.h"
+#include "node/leaver.h"
+#include "node/node_impl.h"
+
+namespace heca::node {
+namespace {
+
+constexpr std::chrono::seconds kQemuPatience{5};
+
+/// libvirt is not told how far it is.
+class NobodyAsks final : public control::ProgressSink {
+ public:
+  void OnProgress(const control::Progress&) override {}
+  [[nodiscard]] bool Cancelled() const override { return false; }
+};
+
+/// The connection ends with the call: QEMU serves one client a socket.
+Result<std::string> RunStateOf(const guest::GuestIdentity& identity) {
+  if (identity.qmp_path.empty()) {
+    return Status(ErrorCode::kFailedPrecondition,
+                  "domain '" + identity.name + "' asks for heca and has no QMP socket for it: run its XML through `hecactl xml`");
+  }
+  HECA_ASSIGN_OR_RETURN(std::shared_ptr<guest::Qmp> qmp,
+                        guest::Qmp::Connect(identity.qmp_path, Deadline::After(kQemuPatience)));
+  return guest::MigratingVm(std::move(qmp)).RunState(Deadline::After(kQemuPatience));
+}
+
+}  // namespace
+
+Status Node::OnDomain(const control::DomainEvent& event) {
+  if (event.operation != "started" || !domain::MentionsHeca(event.xml)) return Status();
+  HECA_ASSIGN_OR_RETURN(const domain::HecaMemory memory, domain::ReadMetadata(event.xml));
+  if (!impl_->config.compute) {
+    return Status(ErrorCode::kFailedPrecondition, "domain '" + event.domain + "' asks for heca, and this hecad only lends "
+                                                  "memory; set compute = true");
+  }
+  HECA_ASSIGN_OR_RETURN(const guest::GuestIdentity identity, guest::LookupDomain(event.domain));
+  HECA_ASSIGN_OR_RETURN(const std::string state, RunStateOf(identity));
+  if (state == "inmigrate") return impl_->Welcome(event, memory);
+  if (!memory.wish.ratio && !memory.wish.local) return Status();  // only its migrations are heca's
+  control::AttachSpec spec;
+  spec.domain = event.domain;
+  spec.local_limit = memory.wish.local;
+  spec.ratio = memory.wish.ratio;
+  NobodyAsks nobody;
+  return Attach(spec, nobody).status();
+}
+
+Status Node::Impl::Welcome(const control::DomainEvent& event, const domain::HecaMemory& memory) {
+  const control::DepartRequest request{event.domain, memory.uuid, config.name, config.control_listen};
+  std::string refusals;
+  for (const auto& peer : sponsors->Peers()) {
+    HECA_ASSIGN_OR_RETURN(const auto source, control::MigrationClient::Create({.endpoint = peer.endpoint}));
+    const auto departing = source->Depart(request);
+    if (!departing.ok()) {
+      refusals.append(refusals.empty() ? "" : "; ").append(peer.name).append(": ").append(departing.status().message());
+      continue;
+    }
+    control::PrepareRequest prepare;
+    prepare.region = event.domain;
+    prepare.source_node = peer.name;
+    prepare.source_address = peer.endpoint;
+    prepare.image = departing->image;
+    prepare.blocks = departing->blocks;
+    prepare.domain = event.domain;
+    const Status prepared = arrivals.Prepare(prepare);
+    if (!prepared.ok()) {
+      const Status told = source->Abort(prepare.region, prepare.image.key, std::string(prepared.message()));
+      if (!told.ok()) Log().warn("{}: the source could not be told: {}", event.domain, told.ToString());
+    }
+    return prepared;
+  }
+  return {ErrorCode::kFailedPrecondition, "no peer of this hecad lets '" + event.domain + "' go: " +
+                                              (refusals.empty() ? "it has none; add [[peer]] to hecad.toml" : refusals)};
+}
+
+Result<Leaver> Node::Impl::Leave(const control::DepartRequest& request) {
+  control::AttachSpec named;
+  named.domain = request.domain;
+  HECA_ASSIGN_OR_RETURN(const AttachTarget target, FindTarget(named));
+  if (target.identity.uuid != request.uuid) {
+    return Status(ErrorCode::kNotFound, "another domain is called '" + request.domain + "' here", ErrorScope::kRegion);
+  }
+  HECA_RETURN_IF_ERROR(CheckUngoverned(target.identity.process.pid));
+  return MakeLeaver(target, "");
+}
+
+Status Node::Impl::CheckUngoverned(std::int32_t pid) {
+  for (const auto& session : All()) {
+    if (session->pid() != pid || session->ended()) continue;
+    return {ErrorCode::kUnsupported, "the memory of process " + std::to_string(pid) + " is governed, as region '" +
+                                         session->name() + "': detach it first (this version moves whole VMs only)"};
+  }
+  return {};
+}
+
+}  // namespace heca::node

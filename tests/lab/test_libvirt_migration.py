@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Plain `virsh migrate` of a domain whose metadata ask for heca: QEMU sends device state, hecad the memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.bench import Bench
+from lab.deadline import wait_until
+from lab.hosts import Hosts
+from lab.ignore_shared import ignore_shared
+from lab.libvirt_host import VirshFailed
+from lab.moving_guest import MovingGuest
+
+METADATA = "<heca:memory xmlns:heca='https://hecatonchire.org/xmlns/1' migration='post-copy'/>"
+WORKLOAD = {"mib": 100, "threads": 2, "rate": 20000}
+MIB = 256
+
+
+def started(bench: Bench) -> tuple[Hosts, MovingGuest]:
+    hosts = bench.hosts(hook=True)
+    guest = hosts.guest("shop", MIB, WORKLOAD, metadata=METADATA)
+    guest.guest.wait_ready(120)
+    return hosts, guest
+
+
+def nothing_left(hosts: Hosts, guest: MovingGuest) -> None:
+    for host, hecad in zip(hosts.hosts, hosts.hecads):
+        wait_until(lambda: hecad.regions() == [], 30, f"no region on {host.name}")
+        if host is not guest.host:
+            assert host.running() == []
+            wait_until(lambda: host.memory_used() < 1 << 20, 10, f"no memory of the VM on {host.name}")
+    wait_until(lambda: not ignore_shared(guest.host, guest.name), 10, "x-ignore-shared is off")
+
+
+def test_virsh_migrate_there_and_back(bench: Bench) -> None:
+    hosts, guest = started(bench)
+    for to in (1, 0, 1, 0):
+        migration = guest.migrate(hosts.hosts[to])
+        print(migration)
+        assert guest.host is hosts.hosts[to]
+        assert guest.guest.verify() == 0
+        guest.guest.check()
+        nothing_left(hosts, guest)
+        source = hosts.hecads[1 - to]
+        assert any("has left, its memory too" in event["text"] for event in source.events()), "heca did not take part"
+        assert migration.downtime_s < 1
+
+
+def test_without_hecad_at_the_source_the_migration_fails_and_the_vm_runs_on(bench: Bench) -> None:
+    hosts, guest = started(bench)
+    hosts.hecads[0].terminate()
+    with pytest.raises(VirshFailed, match="shop"):
+        guest.migrate(hosts.hosts[1])
+    assert guest.host is hosts.hosts[0]
+    guest.guest.wait_ticks(3, 60)
+    assert guest.guest.verify() == 0
+    assert not ignore_shared(guest.host, guest.name)
+
+
+def test_without_hecad_at_the_destination_the_migration_fails_and_the_vm_runs_on(bench: Bench) -> None:
+    hosts, guest = started(bench)
+    hosts.hecads[1].terminate()
+    with pytest.raises(VirshFailed, match="hecad"):
+        guest.migrate(hosts.hosts[1])
+    assert guest.host is hosts.hosts[0]
+    guest.guest.wait_ticks(3, 60)
+    assert guest.guest.verify() == 0
+    assert not ignore_shared(guest.host, guest.name)

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "hook/hook.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "control/local_server.h"
+#include "support/fake_node.h"
+#include "support/temporary_directory.h"
+
+namespace heca::hook {
+namespace {
+
+constexpr const char* kPlain = "<domain type='kvm'><name>shop</name></domain>";
+constexpr const char* kHeca =
+    "<domain type='kvm'><name>shop</name><uuid>43756c77-f706-4ef8-a6f9-7c3677e4b22f</uuid><memory unit='MiB'>512</memory>"
+    "<metadata><h:memory xmlns:h='https://hecatonchire.org/xmlns/1' ratio='1:3'/></metadata></domain>";
+
+class HookTest : public ::testing::Test {
+ protected:
+  HookTest() {
+    ::setenv("HECA_SOCKET", socket_.c_str(), 1);
+  }
+  ~HookTest() override { ::unsetenv("HECA_SOCKET"); }
+  void StartHecad() {
+    auto server = control::LocalServer::Start({.socket_path = socket_, .mode = 0600, .group = ""}, node_);
+    ASSERT_TRUE(server.ok()) << server.status().ToString();
+    server_ = std::move(*server);
+  }
+  int Hook(const std::vector<std::string>& arguments, const std::string& xml) {
+    std::istringstream in(xml);
+    out_.str("");
+    err_.str("");
+    return hook::Run(arguments, in, out_, err_);
+  }
+
+  heca::testing::TemporaryDirectory directory_;
+  const std::string socket_ = directory_.path() + "/hecad.sock";
+  heca::testing::FakeNode node_;
+  std::unique_ptr<control::LocalServer> server_;
+  std::ostringstream out_, err_;
+};
+
+TEST_F(HookTest, OtherDomainsAreLeftAloneWhateverHappensToThemAndToHecad) {
+  for (const char* operation : {"prepare", "start", "started", "stopped", "release", "migrate", "reconnect", "restore"}) {
+    EXPECT_EQ(Hook({"shop", operation, "begin", "-"}, kPlain), 0) << operation;
+    EXPECT_EQ(out_.str() + err_.str(), "") << operation;
+  }
+}
+
+TEST_F(HookTest, HecadHearsOfADomainThatStarts) {
+  StartHecad();
+  EXPECT_EQ(Hook({"shop", "started", "begin", "-"}, kHeca), 0) << err_.str();
+  const auto event = node_.last_domain_event();
+  ASSERT_TRUE(event.has_value());
+  EXPECT_EQ(event->domain, "shop");
+  EXPECT_EQ(event->operation, "started");
+  EXPECT_EQ(event->phase, "begin");
+  EXPECT_EQ(event->xml, kHeca);
+}
+
+TEST_F(HookTest, WhatHecadRefusesDoesNotStart) {
+  StartHecad();
+  node_.AnswerDomainsWith(Status(ErrorCode::kFailedPrecondition, "no peer lets it go"));
+  EXPECT_EQ(Hook({"shop", "started", "begin", "-"}, kHeca), 1);
+  EXPECT_NE(err_.str().find("shop"), std::string::npos);
+  EXPECT_NE(err_.str().find("no peer lets it go"), std::string::npos) << err_.str();
+}
+
+TEST_F(HookTest, WithoutHecadItsDomainsDoNotStartAndSayWhy) {
+  EXPECT_EQ(Hook({"shop", "started", "begin", "-"}, kHeca), 1);
+  EXPECT_NE(err_.str().find("hecad"), std::string::npos) << err_.str();
+  EXPECT_EQ(out_.str(), "");
+}
+
+TEST_F(HookTest, ARunningGuestIsNeverEndedByAReconnect) {
+  EXPECT_EQ(Hook({"shop", "reconnect", "begin", "-"}, kHeca), 0);
+  EXPECT_EQ(Hook({"shop", "reconnect", "begin", "-"}, "rubbish https://hecatonchire.org/xmlns/1"), 0);
+}
+
+TEST_F(HookTest, MigrateAnswersWithTheRepairedXmlAndNothingElse) {
+  EXPECT_EQ(Hook({"shop", "migrate", "begin", "-"}, kHeca), 0) << err_.str();
+  EXPECT_NE(out_.str().find("<domain"), std::string::npos);
+  EXPECT_NE(out_.str().find("mode='shared'"), std::string::npos) << out_.str();
+  EXPECT_EQ(Hook({"shop", "migrate", "begin", "-"}, "<domain> https://hecatonchire.org/xmlns/1"), 1);
+  EXPECT_EQ(out_.str(), "");
+}
+
+TEST_F(HookTest, BeingRunByHandIsExplained) {
+  EXPECT_EQ(Hook({}, ""), 2);
+  EXPECT_NE(err_.str().find("hook"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace heca::hook
