@@ -30,7 +30,7 @@ target_include_directories(heca_heca INTERFACE ${CMAKE_BINARY_DIR}/include-roots
 
 function(heca_room room)
   file(GLOB sources CONFIGURE_DEPENDS ${HECA_CORE}/${room}/*.cc)
-  list(FILTER sources EXCLUDE REGEX "main\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "/([a-z]+_)?main\\.cc$")
   heca_include_root(${room} ${room} ${ARGN})
   if(sources)
     add_library(heca_${room} STATIC ${sources})

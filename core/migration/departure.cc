@@ -33,6 +33,9 @@ Result<control::MigrationSummary> Departure::Run(control::ProgressSink& progress
   if (const Status status = UpToSwitch(progress); !status.ok()) return CallOff(status);
   Enter(Phase::kArrived);
   if (const Status restored = vm_.Restore(); !restored.ok()) Log().warn("{}: {}", request_.region, restored.ToString());
+  if (const Status fenced = vm_.Fence(); !fenced.ok()) {
+    Log().error("{}: the VM has left, and could be continued here by mistake: {}", request_.region, fenced.ToString());
+  }
   TellHoles();
   HECA_RETURN_IF_ERROR(AwaitArrival(progress));
   summary_.total = std::chrono::duration_cast<Millis>(Clock::now() - begin);

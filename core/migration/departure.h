@@ -31,6 +31,8 @@ class LeavingVm {
   virtual Result<std::optional<bool>> WaitDecided(Deadline deadline) = 0;
   /// Calls it off. True: the VM runs here (again). False: too late, the destination has it. An error: not known yet.
   virtual Result<bool> Cancel() = 0;
+  /// It has left: whatever is said to it here, it writes no memory any more.
+  virtual Status Fence() = 0;
   /// Leaves QEMU's settings as they were before Start.
   virtual Status Restore() = 0;
 };

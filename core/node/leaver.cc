@@ -34,12 +34,14 @@ Result<Leaver> MakeLeaver(const AttachTarget& target, const std::string& qmp_soc
   leaver.record.start_time = identity.process.start_time;
   leaver.record.qmp_socket = socket;
   for (auto& block : blocks) {
+    leaver.ram.push_back({os::TargetAddress(block.address), block.bytes});
     leaver.blocks.push_back({block.name, block.bytes});
     leaver.record.blocks.push_back({block.path, "", block.inode, block.file_offset, block.bytes.value()});
     HECA_ASSIGN_OR_RETURN(os::RamFile file, os::RamFile::Create(std::move(block.fd)));
     leaver.image.push_back({std::move(file), os::FileOffset(block.file_offset), block.bytes});
   }
-  leaver.vm = std::make_shared<guest::MigratingVm>(std::move(monitor));
+  leaver.vm = std::make_shared<guest::MigratingVm>(monitor);
+  leaver.monitor = std::move(monitor);
   HECA_ASSIGN_OR_RETURN(const std::string state, leaver.vm->RunState(deadline));
   leaver.record.ran = state == "running";
   return leaver;

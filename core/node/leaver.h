@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "control/migration_types.h"
+#include "guest/fence.h"
 #include "guest/migrating_vm.h"
 #include "heca/status.h"
 #include "node/departure_record.h"
@@ -20,6 +21,8 @@ struct Leaver {
   std::shared_ptr<guest::MigratingVm> vm;
   std::vector<control::RamBlock> blocks;
   std::vector<store::ImageBlock> image;
+  std::shared_ptr<guest::Qmp> monitor;
+  std::vector<guest::AddressRange> ram;
 };
 
 /// Refused by name: what is no QEMU, has no QMP socket for hecad, or has memory that cannot be served.

@@ -2,6 +2,7 @@
 // The concrete parts of a departure (migration/departure.h): a QEMU, and the image of its memory.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,15 +30,21 @@ class LeavingGuest : public migration::LeavingVm {
   const std::shared_ptr<guest::MigratingVm> vm_;
 };
 
+/// Raises the fence around a VM.
+using RaiseFence = std::function<Status()>;
+
 /// A QEMU whose device state hecad sends itself, to `uri`.
 class LeavingQemu final : public LeavingGuest {
  public:
-  LeavingQemu(std::shared_ptr<guest::MigratingVm> vm, std::string uri) : LeavingGuest(std::move(vm)), uri_(std::move(uri)) {}
+  LeavingQemu(std::shared_ptr<guest::MigratingVm> vm, std::string uri, RaiseFence fence)
+      : LeavingGuest(std::move(vm)), uri_(std::move(uri)), fence_(std::move(fence)) {}
   Status Start() override;
   Status Continue() override;
+  Status Fence() override { return fence_(); }
 
  private:
   const std::string uri_;
+  const RaiseFence fence_;
 };
 
 /// A QEMU that libvirt leads: it has been told to leave its RAM out.
@@ -46,6 +53,8 @@ class LeavingDomain final : public LeavingGuest {
   using LeavingGuest::LeavingGuest;
   Status Start() override { return {}; }
   Status Continue() override { return {}; }
+  /// libvirt ends it, and its QEMU must not wait for anybody then.
+  Status Fence() override { return {}; }
 };
 
 /// Withdrawn at its end, unless the VM has left.

@@ -13,6 +13,8 @@
 namespace heca::node {
 namespace {
 
+constexpr std::chrono::seconds kFencePatience{5};
+
 Status CheckSpec(const control::MigrateSpec& spec) {
   if (spec.mode != control::MigrationMode::kPostCopy) {
     return {ErrorCode::kUnsupported, "only --mode post-copy is in this version"};
@@ -58,8 +60,11 @@ Result<control::MigrationSummary> Node::Migrate(const control::MigrateSpec& spec
   LentRam image(side->images(), side->departures(), request.image);
   leaver.record.uri = spec.uri;
   leaver.record.image = {spec.destination, peer.endpoint, request.image, {}};
+  const pid_t pid = leaver.record.pid;
   HECA_RETURN_IF_ERROR(side->departures().Begin(std::move(leaver.record)));
-  LeavingQemu vm(leaver.vm, spec.uri);
+  LeavingQemu vm(leaver.vm, spec.uri, [pid, monitor = leaver.monitor, ram = leaver.ram, this] {
+    return guest::RaiseFence(pid, *monitor, ram, impl_->abilities, Deadline::After(kFencePatience));
+  });
   migration::Departure departure(vm, image, *destination, std::move(request));
   auto summary = departure.Run(progress);
   if (migration::IsPastSwitch(departure.phase())) image.Keep();

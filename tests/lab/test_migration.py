@@ -166,3 +166,15 @@ def test_a_qemu_that_runs_a_vm_of_its_own_is_refused_and_unharmed(bench: Bench) 
     stays_here(source, here, there)
     assert other.guest.verify() == 0
     other.guest.check()
+
+
+def test_a_vm_that_has_left_does_not_run_when_it_is_continued_by_mistake(bench: Bench) -> None:
+    here, there = two_nodes(bench)
+    source, destination = pair(bench)
+    here.migrate(source, destination, "there")
+    source.qmp.execute("cont")
+    before = source.guest.ticks()
+    destination.guest.wait_ticks(4, 60)
+    assert source.guest.ticks()[len(before):] == [], "it goes on where it has left"
+    assert destination.guest.verify() == 0
+    destination.guest.check()

@@ -62,6 +62,10 @@ struct FakeVm final : LeavingVm {
     }
     return true;
   }
+  Status Fence() override {
+    diary.push_back("fence");
+    return {};
+  }
   Status Restore() override {
     diary.push_back("restore");
     return {};
@@ -144,6 +148,7 @@ class DepartureTest : public ::testing::Test {
   }
   /// The VM runs here again, and nobody can read what it changes.
   void ExpectHere() {
+    EXPECT_FALSE(Has(diary_, "fence"));
     EXPECT_EQ(departure_->phase(), Phase::kAborted);
     EXPECT_TRUE(Has(diary_, "withdraw"));
   }
@@ -159,7 +164,7 @@ class DepartureTest : public ::testing::Test {
 TEST_F(DepartureTest, GoesItsWay) {
   const auto summary = Run();
   ASSERT_TRUE(summary.ok()) << summary.status().ToString();
-  EXPECT_EQ(diary_, (Diary{"prepare", "start", "stopped", "image open", "open", "continue", "restore"}));
+  EXPECT_EQ(diary_, (Diary{"prepare", "start", "stopped", "image open", "open", "continue", "restore", "fence"}));
   EXPECT_EQ(summary->memory, Bytes(256 * 4096));
   EXPECT_EQ(summary->moved, Bytes(8192));
   EXPECT_EQ(there_.holes, (std::vector<control::PageRun>{{3, 4}}));
