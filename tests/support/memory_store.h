@@ -31,7 +31,7 @@ namespace heca::test {
 class MemoryArena {
  public:
   MemoryArena(Bytes page_size, std::uint32_t slots) : page_size_(page_size), slots_(slots) {
-    size_ = kSwitches + (std::size_t{slots} + 1) * (page_size.value() + 1);
+    size_ = FirstPage() + (std::size_t{slots} + 1) * page_size.value();
     void* memory = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     HECA_CHECK(memory != MAP_FAILED);
     memory_ = static_cast<std::byte*>(memory);
@@ -59,7 +59,7 @@ class MemoryArena {
     return *reinterpret_cast<std::atomic<std::uint8_t>*>(memory_ + kSwitches + slot.value());
   }
   std::byte* Page(Slot slot) {
-    return memory_ + kSwitches + slots_ + 1 + std::size_t{slot.value()} * page_size_.value();
+    return memory_ + FirstPage() + std::size_t{slot.value()} * page_size_.value();
   }
   [[nodiscard]] std::uint32_t CountPresent() {
     std::uint32_t count = 0;
@@ -82,6 +82,8 @@ class MemoryArena {
 
  private:
   static constexpr std::size_t kSwitches = 4096;
+  /// Behind a byte for each slot; aligned as pages are.
+  [[nodiscard]] std::size_t FirstPage() const { return kSwitches + (slots_ + kSwitches) / kSwitches * kSwitches; }
   Bytes page_size_;
   std::uint32_t slots_;
   std::size_t size_ = 0;
