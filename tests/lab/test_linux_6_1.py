@@ -91,7 +91,8 @@ class Governed:
 
     def start_compute(self) -> None:
         self.compute = self.machine.start("hecad --name c --peer s=127.0.0.1:7300 --metrics-listen off "
-                                          "--run-dir /run/c --socket /run/c/hecad.sock", "/tmp/c.log")
+                                          "--run-dir /run/c --socket /run/c/hecad.sock --slab-dir /dev/shm/c "
+                                          "--control-listen 127.0.0.1:7310 --data-listen 127.0.0.1:7311", "/tmp/c.log")
         self.machine.wait("hecactl --socket /run/c/hecad.sock status", 60)
 
     def crash(self) -> None:

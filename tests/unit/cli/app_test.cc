@@ -32,6 +32,7 @@ class Forward final : public control::NodeApi {
     return to_.Limit(r, b, p);
   }
   Status Detach(const RegionId& r, control::ProgressSink& p) override { return to_.Detach(r, p); }
+  Status OnDomain(const control::DomainEvent& event) override { return to_.OnDomain(event); }
   Result<control::MigrationSummary> Migrate(const control::MigrateSpec& s, control::ProgressSink& p) override {
     return to_.Migrate(s, p);
   }
