@@ -42,19 +42,16 @@ int Run(const std::vector<std::string>& arguments, std::istream& in, std::ostrea
   if (!starts && !migrates) return 0;
   const std::string xml{std::istreambuf_iterator<char>(in), {}};
   if (!domain::MentionsHeca(xml)) return 0;
-  if (migrates) {
-    const auto repaired = domain::RepairIncoming(xml);
-    if (repaired.ok()) {
-      out << *repaired;
-      return 0;
-    }
-    err << "heca: " << arguments[0] << ": " << repaired.status().message() << '\n';
+  const auto refuse = [&](const Status& why) {
+    err << "heca: " << arguments[0] << ": " << why.message() << '\n';
     return 1;
-  }
+  };
+  const auto repaired = migrates ? domain::RepairIncoming(xml) : Result<std::string>(std::string());
+  if (!repaired.ok()) return refuse(repaired.status());
   const Status told = Tell({arguments[0], operation, arguments.size() > 2 ? arguments[2] : "", xml});
-  if (told.ok()) return 0;
-  err << "heca: " << arguments[0] << ": " << told.message() << '\n';
-  return 1;
+  if (!told.ok()) return refuse(told);
+  out << *repaired;
+  return 0;
 }
 
 }  // namespace heca::hook

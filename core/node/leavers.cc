@@ -17,8 +17,9 @@ using control::Severity;
 namespace {
 
 constexpr std::chrono::seconds kQemuPatience{5};
-/// From Depart until libvirt has led QEMU to the switch-over.
-constexpr std::chrono::minutes kStreamPatience{5};
+/// From Depart until libvirt has led QEMU to the switch-over. No longer: a migration that libvirt has given up without a word
+/// would leave x-ignore-shared on, and a save would write an image without RAM.
+constexpr std::chrono::seconds kStreamPatience{30};
 
 /// The destination's hecad asked for it: it has prepared itself.
 class PreparedAlready final : public control::MigrationApi {

@@ -17,6 +17,8 @@ namespace heca::node {
 namespace {
 
 constexpr std::chrono::seconds kQemuPatience{5};
+/// From libvirt's `migrate` to its `started`.
+constexpr std::chrono::minutes kExpected{2};
 
 /// libvirt is not told how far it is.
 class NobodyAsks final : public control::ProgressSink {
@@ -39,15 +41,22 @@ Result<std::string> RunStateOf(const guest::GuestIdentity& identity) {
 }  // namespace
 
 Status Node::OnDomain(const control::DomainEvent& event) {
-  if (event.operation != "started" || !domain::MentionsHeca(event.xml)) return Status();
+  if ((event.operation != "started" && event.operation != "migrate") || !domain::MentionsHeca(event.xml)) return Status();
   HECA_ASSIGN_OR_RETURN(const domain::HecaMemory memory, domain::ReadMetadata(event.xml));
   if (!impl_->config.compute) {
     return Status(ErrorCode::kFailedPrecondition, "domain '" + event.domain + "' asks for heca, and this hecad only lends "
                                                   "memory; set compute = true");
   }
+  if (event.operation == "migrate") {
+    impl_->Expect(event.domain);
+    return Status();
+  }
   HECA_ASSIGN_OR_RETURN(const guest::GuestIdentity identity, guest::LookupDomain(event.domain));
   HECA_ASSIGN_OR_RETURN(const std::string state, RunStateOf(identity));
-  if (state == "inmigrate") return impl_->Welcome(event, memory);
+  if (state == "inmigrate") {
+    // A restore from a file waits in the same way, and brings its memory with it.
+    return impl_->IsExpected(event.domain) ? impl_->Welcome(event, memory) : Status();
+  }
   if (!memory.wish.ratio && !memory.wish.local) return Status();  // only its migrations are heca's
   control::AttachSpec spec;
   spec.domain = event.domain;
@@ -55,6 +64,20 @@ Status Node::OnDomain(const control::DomainEvent& event) {
   spec.ratio = memory.wish.ratio;
   NobodyAsks nobody;
   return Attach(spec, nobody).status();
+}
+
+void Node::Impl::Expect(const std::string& domain) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(expected_, [](const auto& one) { return Clock::now() - one.second > kExpected; });
+  expected_[domain] = Clock::now();
+}
+
+bool Node::Impl::IsExpected(const std::string& domain) {
+  const std::lock_guard lock(mutex_);
+  const auto found = expected_.find(domain);
+  const bool expected = found != expected_.end() && Clock::now() - found->second <= kExpected;
+  if (found != expected_.end()) expected_.erase(found);
+  return expected;
 }
 
 Status Node::Impl::Welcome(const control::DomainEvent& event, const domain::HecaMemory& memory) {

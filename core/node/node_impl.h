@@ -53,6 +53,10 @@ class Node::Impl {
   Result<Leaver> Leave(const control::DepartRequest& request);
   /// kUnsupported: memory that is governed here cannot leave yet.
   [[nodiscard]] Status CheckUngoverned(std::int32_t pid);
+  /// libvirt is about to make a QEMU for a VM that comes.
+  void Expect(const std::string& domain);
+  /// That was said of it a moment ago; once.
+  [[nodiscard]] bool IsExpected(const std::string& domain);
   /// libvirt has started the domain's QEMU, which waits for a VM: asks around who has it, and prepares for it.
   Status Welcome(const control::DomainEvent& event, const domain::HecaMemory& memory);
   /// A failed attach whose lease could not be given back has left a record of it: a keeper sees to it.
@@ -103,6 +107,7 @@ class Node::Impl {
   std::map<RegionId, Region> regions_;
   std::set<RegionId> attaching_;
   std::set<std::int32_t> attaching_pids_;
+  std::map<std::string, Clock::time_point> expected_;  ///< domains
   std::thread housekeeper_;
   std::optional<os::CpuLatency> awake_;  ///< the housekeeper's
   bool cannot_stay_awake_ = false;       ///< the same

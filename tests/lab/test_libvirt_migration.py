@@ -47,6 +47,35 @@ def test_virsh_migrate_there_and_back(bench: Bench) -> None:
         assert migration.downtime_s < 1
 
 
+def test_a_saved_vm_has_its_memory_after_a_migration(bench: Bench) -> None:
+    hosts, guest = started(bench)
+    guest.migrate(hosts.hosts[1])
+    nothing_left(hosts, guest)
+    image = "/var/lib/libvirt/shop.save"
+    hosts.hosts[1].virsh("save", guest.name, image, seconds=120)
+    assert int(hosts.hosts[1].run("stat", "-c", "%s", image)) > 100 << 20, "the image has RAM in it"
+    hosts.hosts[1].virsh("restore", image, seconds=120)
+    guest.renew()
+    guest.guest.wait_ticks(3, 60)
+    assert guest.guest.verify() == 0
+    guest.guest.check()
+
+
+def test_virsh_start_gives_a_vm_its_ratio(bench: Bench) -> None:
+    hosts = bench.hosts(hook=True)
+    guest = hosts.guest("shop", MIB, WORKLOAD, metadata=METADATA.replace("migration=", "ratio='1:1' migration="))
+    guest.guest.wait_ready(240)
+    region = hosts.hecads[0].region("shop")
+    assert int(region["limit_bytes"]) == MIB << 19
+    assert int(region["resident_bytes"]) <= (MIB << 19) + (16 << 20)
+    assert guest.guest.verify() == 0
+    with pytest.raises(VirshFailed, match="governed"):
+        guest.migrate(hosts.hosts[1])
+    guest.guest.wait_ticks(3, 60)
+    assert guest.guest.verify() == 0
+    assert not ignore_shared(guest.host, guest.name)
+
+
 def test_without_hecad_at_the_source_the_migration_fails_and_the_vm_runs_on(bench: Bench) -> None:
     hosts, guest = started(bench)
     hosts.hecads[0].terminate()

@@ -83,10 +83,14 @@ TEST_F(HookTest, ARunningGuestIsNeverEndedByAReconnect) {
   EXPECT_EQ(Hook({"shop", "reconnect", "begin", "-"}, "rubbish https://hecatonchire.org/xmlns/1"), 0);
 }
 
-TEST_F(HookTest, MigrateAnswersWithTheRepairedXmlAndNothingElse) {
+TEST_F(HookTest, MigrateIsToldAndAnswersWithTheRepairedXmlAndNothingElse) {
+  EXPECT_EQ(Hook({"shop", "migrate", "begin", "-"}, kHeca), 1) << "hecad is not there, and the VM would come without memory";
+  EXPECT_EQ(out_.str(), "");
+  StartHecad();
   EXPECT_EQ(Hook({"shop", "migrate", "begin", "-"}, kHeca), 0) << err_.str();
   EXPECT_NE(out_.str().find("<domain"), std::string::npos);
   EXPECT_NE(out_.str().find("mode='shared'"), std::string::npos) << out_.str();
+  EXPECT_EQ(node_.last_domain_event()->operation, "migrate");
   EXPECT_EQ(Hook({"shop", "migrate", "begin", "-"}, "<domain> https://hecatonchire.org/xmlns/1"), 1);
   EXPECT_EQ(out_.str(), "");
 }
