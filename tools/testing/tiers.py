@@ -105,7 +105,7 @@ def pytest(folder: str, *arguments: str, environment: Mapping[str, str] | None =
 
 
 def python() -> Results:
-    build("dev", ["hecad", "hecactl", "fake_hecad"])
+    build("dev", ["hecad", "hecactl", "fake_hecad", "heca-hook", "heca-hook-tell"])
     return pytest("tests/python")
 
 
