@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "base/fail_points.h"
@@ -94,19 +95,30 @@ RamImage::Progress RamImage::progress() const {
 }
 
 Result<std::vector<RamImage::Run>> RamImage::Holes() const {
-  std::vector<Run> holes;
+  std::vector<Run> empty;
+  const auto add = [&empty](std::uint64_t first, std::uint64_t pages) {
+    if (pages == 0) return;
+    if (!empty.empty() && empty.back().first + empty.back().pages == first) {
+      empty.back().pages += pages;
+    } else {
+      empty.push_back({first, pages});
+    }
+  };
   for (const Mapped& mapped : blocks_) {
-    const os::FileOffset end = mapped.block.offset + mapped.block.size.value();
-    for (os::FileOffset at = mapped.block.offset; at < end;) {
+    const os::FileOffset begin = mapped.block.offset;
+    const os::FileOffset end = begin + mapped.block.size.value();
+    const auto page_of = [&](os::FileOffset at) { return mapped.first + (at - begin) / kPage; };
+    for (os::FileOffset at = begin; at < end;) {
       HECA_ASSIGN_OR_RETURN(const os::FileExtent data, mapped.block.file.NextData(at, end));
-      const os::FileOffset hole_end = data.start == data.end ? end : data.start;
-      if (hole_end > at) {
-        holes.push_back({mapped.first + (at - mapped.block.offset) / kPage, (hole_end - at) / kPage});
+      const bool none = data.start == data.end;
+      add(page_of(at), ((none ? end : data.start) - at) / kPage);
+      for (os::FileOffset page = data.start; page < data.end; page = page + kPage) {
+        if (std::memcmp(mapped.base + (page - begin), kZeros.data(), kPage) == 0) add(page_of(page), 1);
       }
-      at = data.start == data.end ? end : data.end;
+      at = none ? end : data.end;
     }
   }
-  return holes;
+  return empty;
 }
 
 }  // namespace heca::store

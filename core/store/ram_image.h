@@ -40,7 +40,8 @@ class RamImage final : public LeasedMemory {
     std::uint64_t released = 0;  ///< no longer needed by the borrower
   };
   [[nodiscard]] Progress progress() const;
-  /// Runs of pages that are holes, in order, as first page and count: they need no copy. Only once the VM is stopped.
+  /// Runs of pages that hold nothing but zeros, holes or not, in order, as first page and count: they need no copy. Only
+  /// once the VM is stopped. Looks at every page: some 0.1 us each.
   struct Run {
     std::uint64_t first = 0;
     std::uint64_t pages = 0;

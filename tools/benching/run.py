@@ -20,12 +20,13 @@ sys.path.insert(0, str(ROOT / "tests"))
 import aggregate  # noqa: E402  (the lab package is found by the path above)
 import bulk  # noqa: E402
 import fault  # noqa: E402
+import migrate  # noqa: E402
 import native  # noqa: E402
 import scale  # noqa: E402
 from machine import describe  # noqa: E402
 
 BENCHMARKS = {
-    "fault": fault, "bulk": bulk, "aggregate": aggregate, "scale": scale,
+    "fault": fault, "bulk": bulk, "aggregate": aggregate, "scale": scale, "migrate": migrate,
     "policy": native.Native("policy", "bench_policy", "miss rates of eviction policies on recorded traces"),
 }
 

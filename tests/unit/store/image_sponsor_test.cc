@@ -76,6 +76,8 @@ TEST(RamImage, ReadsPagesAndHolesOnceItIsOpenAndMakesNone) {
   EXPECT_EQ(pages, 61U);
   EXPECT_EQ(holes.front().first, 0U);
   EXPECT_EQ(holes.front().pages, 8U);
+  ram.Fill(10, '\0');  // a page of zeros: as good as a hole
+  EXPECT_EQ(image->Holes().value().size(), holes.size());
   image->Close();
   EXPECT_FALSE(image->ForRead(Slot(9)).ok());
 }

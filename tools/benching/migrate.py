@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Live migration between two QEMUs on this machine: QEMU's own modes beside ours, the same guest, the same boundary.
+
+total:   from QMP's `migrate` (ours: the hecactl call, which begins a little earlier) until nothing is left at the source.
+gap:     the source's STOP to the destination's RESUME, by QEMU's own time stamps.
+bytes:   what QEMU counts as transferred, ours: pages copied and device state left out (under 1 MB).
+requests: pages that the destination asked for; request p50, p99: ours only, QEMU does not tell.
+work:    operations of the guest's workload a second, over the migration and two seconds more, against before.
+errors:  what the guest finds wrong when it looks at all of its memory afterwards.
+QEMU runs as root under TCG with max-bandwidth out of the way and a downtime limit of 300 ms. A mode that does not converge
+within its time is ended and has no figures. Idle CPUs are kept awake (idle_cpus.py).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from idle_cpus import AwakeCpus
+from lab.bench import Bench
+from lab.deadline import LabError
+from lab.qemu import Qemu
+from machine import rows_as_table
+
+SUMMARY = "total time, gap, bytes and page requests of a live migration, beside QEMU's own modes"
+SECONDS = 90
+# Operations a second of each of two threads, and what they dirty, one page each.
+RATES = {"0": 1, "100": 12800, "max": 0}
+MODES = ["pre-copy", "post-copy", "post-copy-preempt"]
+
+
+def capabilities(qemu: Qemu, names: list[str]) -> None:
+    qemu.qmp.execute("migrate-set-capabilities",
+                     capabilities=[{"capability": name, "state": True} for name in ["events", *names]])
+
+
+def moment(qemu: Qemu, name: str) -> float:
+    """When QEMU said so, in seconds."""
+    while (event := qemu.qmp.next_event(1)) is not None:
+        if event["event"] == name:
+            stamp = event["timestamp"]
+            return float(stamp["seconds"]) + float(stamp["microseconds"]) / 1e6
+    raise LabError(f"{qemu.name} never said {name}")
+
+
+def by_qemu(source: Qemu, destination: Qemu, mode: str) -> dict[str, Any]:
+    extra = {"pre-copy": [], "post-copy": ["postcopy-ram"], "post-copy-preempt": ["postcopy-ram", "postcopy-preempt"]}[mode]
+    for qemu in (source, destination):
+        capabilities(qemu, extra)
+        qemu.qmp.execute("migrate-set-parameters", max_bandwidth=16 << 30, downtime_limit=300)
+    destination.qmp.execute("migrate-incoming", uri=destination.incoming_uri)
+    began = time.monotonic()
+    source.qmp.execute("migrate", uri=destination.incoming_uri)
+    if mode != "pre-copy":
+        while source.qmp.execute("query-migrate").get("status") != "active":
+            time.sleep(0.002)
+        source.qmp.execute("migrate-start-postcopy")
+    while (status := source.qmp.execute("query-migrate"))["status"] != "completed":
+        if status["status"] in ("failed", "cancelled"):
+            raise LabError(f"QEMU's {mode}: {status}")
+        if time.monotonic() - began > SECONDS:
+            source.qmp.execute("migrate_cancel")
+            return {"total_ms": None}
+        time.sleep(0.005)
+    return {"total_ms": (time.monotonic() - began) * 1000, "bytes": status["ram"]["transferred"],
+            "requests": status["ram"].get("postcopy-requests")}
+
+
+def by_heca(bench: Bench, source: Qemu, destination: Qemu) -> dict[str, Any]:
+    there = bench.compute(name="there", log_level="info")
+    here = bench.compute(there, name="here", log_level="info")
+    summary = here.migrate(source, destination, "there")
+    return {"total_ms": summary["total_ms"], "bytes": summary["moved_bytes"], "requests": summary["faults"],
+            "request_us": {"p50": summary["fault_p50_ns"] / 1000, "p99": summary["fault_p99_ns"] / 1000}}
+
+
+def one(system: str, mode: str, ram_mib: int, dirty: str) -> dict[str, Any]:
+    bench = Bench("bench-migrate")
+    row: dict[str, Any] = {"system": system, "mode": mode, "ram_mib": ram_mib, "dirty_mbps": dirty}
+    try:
+        options: dict[str, Any] = {"mib": ram_mib, "workload": {"mib": ram_mib * 6 // 10, "threads": 2,
+                                                                "rate": RATES[dirty]}}
+        source = bench.qemu("source", **options)
+        source.guest.wait_ready(180)
+        destination = bench.qemu("destination", incoming=True, **options)
+        before = source.guest.wait_ticks(3, 60)
+        alone = (before[-1].operations - before[0].operations) / (len(before) - 1)
+        row.update(by_heca(bench, source, destination) if system == "heca" else by_qemu(source, destination, mode))
+        if row["total_ms"] is None:
+            return row
+        row["gap_ms"] = (moment(destination, "RESUME") - moment(source, "STOP")) * 1000
+        after = destination.guest.wait_ticks(3, 60)
+        row["work"] = (after[-1].operations - before[-1].operations) / max(1, after[-1].number - before[-1].number) / alone
+        row["errors"] = destination.guest.verify()
+        return row
+    finally:
+        bench.close()
+
+
+def run(quick: bool) -> dict[str, Any]:
+    sizes = [512] if quick else [512, 1024, 2048]
+    systems = [("qemu", mode) for mode in MODES] + [("heca", "post-copy")]
+    with AwakeCpus():
+        rows = [one(system, mode, ram_mib, dirty) for ram_mib in sizes for dirty in RATES for system, mode in systems]
+    return {"boundary": __doc__, "rows": rows}
+
+
+def table(result: dict[str, Any]) -> str:
+    rows = [{**row, "p50": row.get("request_us", {}).get("p50"), "p99": row.get("request_us", {}).get("p99"),
+             "mb": row["bytes"] / 1e6 if row.get("bytes") is not None else None} for row in result["rows"]]
+    return rows_as_table(rows, {
+        "system": "system", "mode": "mode", "ram_mib": "RAM MiB", "dirty_mbps": "dirty MB/s", "total_ms": "total ms",
+        "gap_ms": "gap ms", "mb": "MB", "requests": "requests", "p50": "request p50 us", "p99": "p99 us", "work": "work",
+        "errors": "errors"})
