@@ -3,7 +3,6 @@
 // says. Any call can be made to fail, to wait, or to be counted.
 #pragma once
 
-#include <condition_variable>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -12,37 +11,18 @@
 #include <vector>
 
 #include "control/migration_api.h"
+#include "support/playable.h"
 
 namespace heca::testing {
 
 /// Thread-safe.
-class FakeMigration final : public control::MigrationApi {
+class FakeMigration final : public control::MigrationApi, public Playable {
  public:
-  ~FakeMigration() override { Unblock(); }
 
-  /// The next calls answer with this error; ok ends that.
-  void FailWith(Status status) {
-    const std::lock_guard lock(mutex_);
-    failure_ = std::move(status);
-  }
-  /// Calls do not return before Unblock.
-  void Block() {
-    const std::lock_guard lock(mutex_);
-    blocked_ = true;
-  }
-  void Unblock() {
-    const std::lock_guard lock(mutex_);
-    blocked_ = false;
-    changed_.notify_all();
-  }
   /// What Look answers from now on.
   void Arrive(const RegionId& region, control::Arrival arrival) {
     const std::lock_guard lock(mutex_);
     arrivals_[region].arrival = std::move(arrival);
-  }
-  [[nodiscard]] int calls() const {
-    const std::lock_guard lock(mutex_);
-    return calls_;
   }
   [[nodiscard]] std::optional<control::PrepareRequest> last_prepare() const {
     const std::lock_guard lock(mutex_);
@@ -120,11 +100,6 @@ class FakeMigration final : public control::MigrationApi {
     control::Arrival arrival;
   };
 
-  Status Enter(std::unique_lock<std::mutex>& lock) {
-    ++calls_;
-    changed_.wait(lock, [&] { return !blocked_; });
-    return failure_;
-  }
 
   Result<control::Arrival*> Find(std::unique_lock<std::mutex>& lock, const RegionId& region,
                                  const control::LeaseKey& image) {
@@ -138,11 +113,6 @@ class FakeMigration final : public control::MigrationApi {
     return &found->second.arrival;
   }
 
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  Status failure_;
-  bool blocked_ = false;
-  int calls_ = 0;
   std::map<RegionId, Entry> arrivals_;
   std::optional<control::PrepareRequest> last_prepare_;
   std::string last_why_;

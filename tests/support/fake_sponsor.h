@@ -3,7 +3,6 @@
 // be made to fail, to wait, or to be counted.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -12,11 +11,12 @@
 #include <utility>
 
 #include "control/sponsor_api.h"
+#include "support/playable.h"
 
 namespace heca::testing {
 
 /// Thread-safe.
-class FakeSponsor final : public control::SponsorApi {
+class FakeSponsor final : public control::SponsorApi, public Playable {
  public:
   explicit FakeSponsor(std::string node = "m1", Bytes donated = Bytes(1ULL << 30)) {
     info_.node = std::move(node);
@@ -27,31 +27,11 @@ class FakeSponsor final : public control::SponsorApi {
     info_.donated = info_.free = donated;
     info_.endpoints = {{"tcp", "127.0.0.1:7300"}};
   }
-  ~FakeSponsor() override { Unblock(); }
 
-  /// The next calls answer with this error; ok ends that.
-  void FailWith(Status status) {
-    const std::lock_guard lock(mutex_);
-    failure_ = std::move(status);
-  }
-  /// Calls do not return before Unblock.
-  void Block() {
-    const std::lock_guard lock(mutex_);
-    blocked_ = true;
-  }
-  void Unblock() {
-    const std::lock_guard lock(mutex_);
-    blocked_ = false;
-    changed_.notify_all();
-  }
   template <class Change>
   void ChangeInfo(const Change& change) {
     const std::lock_guard lock(mutex_);
     change(info_);
-  }
-  [[nodiscard]] int calls() const {
-    const std::lock_guard lock(mutex_);
-    return calls_;
   }
   [[nodiscard]] std::optional<control::ReserveRequest> last_reserve() const {
     const std::lock_guard lock(mutex_);
@@ -136,12 +116,6 @@ class FakeSponsor final : public control::SponsorApi {
   }
 
  private:
-  Status Enter(std::unique_lock<std::mutex>& lock) {
-    ++calls_;
-    changed_.wait(lock, [&] { return !blocked_; });
-    return failure_;
-  }
-
   Result<control::Lease*> Find(std::unique_lock<std::mutex>& lock, const control::LeaseKey& key) {
     HECA_RETURN_IF_ERROR(Enter(lock));
     const auto found = leases_.find(key.id.value());
@@ -164,12 +138,7 @@ class FakeSponsor final : public control::SponsorApi {
     return Status();
   }
 
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
   control::SponsorInfo info_;
-  Status failure_;
-  bool blocked_ = false;
-  int calls_ = 0;
   std::uint64_t last_id_ = 0;
   std::map<std::uint64_t, control::Lease> leases_;
   std::map<std::uint64_t, control::Secret> claims_;
