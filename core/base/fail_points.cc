@@ -69,6 +69,7 @@ std::string_view ToString(FailPoint point) {
     case FailPoint::kCrashAtOpenData: return "crash-at-open-data";
     case FailPoint::kCrashWhileStreaming: return "crash-while-streaming";
     case FailPoint::kCrashAtSwitchOver: return "crash-at-switch-over";
+    case FailPoint::kCrashAtOpen: return "crash-at-open";
     case FailPoint::kCrashServingImage: return "crash-serving-image";
     case FailPoint::kCount: break;
   }

@@ -26,6 +26,7 @@ enum class FailPoint : std::uint8_t {
   kCrashAtOpenData,       ///< sponsor: a lease was granted, and its owner asks for a data connection
   kCrashWhileStreaming,   ///< migration: QEMU was told to send the device state
   kCrashAtSwitchOver,     ///< migration: the image is open, the destination was not told
+  kCrashAtOpen,           ///< migration: the destination is told that it may serve, and has not noted it
   kCrashServingImage,     ///< migration: the destination asks for a page
   kCount,
 };

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/fail_points.h"
 #include "base/log.h"
 
 namespace heca::node {
@@ -74,6 +75,7 @@ Status Arrivals::Open(const RegionId& region, const control::LeaseKey& image) {
     }
     entry->busy = true;
   }
+  (void)FailPointHit(FailPoint::kCrashAtOpen);
   const Status opened = entry->session->OpenArrival();
   const std::lock_guard lock(mutex_);
   entry->busy = false;

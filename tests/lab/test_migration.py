@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from lab.bench import Bench
 from lab.deadline import wait_until
-from lab.hecad import CommandFailed, Hecad
+from lab.hecad import CommandFailed, Hecad, Peer
 from lab.qemu import Qemu
 
 WORKLOAD = {"mib": 300, "threads": 2, "rate": 20000}
@@ -129,6 +130,18 @@ def test_the_sources_hecad_crashes_before_the_switch(bench: Bench, moment: str) 
     stays_here(source, here, there)
 
 
+def test_the_destinations_hecad_crashes_at_the_switch(bench: Bench) -> None:
+    here, there = two_nodes(bench, fail="crash-at-open=crash")
+    source, destination = pair(bench)
+    with pytest.raises(CommandFailed):
+        here.migrate(source, destination, "there")
+    there.wait_exit()
+    there.fail = ""
+    there.start()
+    stays_here(source, here, there)
+    assert destination.process.wait(10) != 0, "QEMU ends where its stream ends before its time"
+
+
 def test_a_destination_qemu_that_is_gone_costs_the_vm_nothing(bench: Bench) -> None:
     here, there = two_nodes(bench)
     source, destination = pair(bench)
@@ -178,3 +191,23 @@ def test_a_vm_that_has_left_does_not_run_when_it_is_continued_by_mistake(bench: 
     assert source.guest.ticks()[len(before):] == [], "it goes on where it has left"
     assert destination.guest.verify() == 0
     destination.guest.check()
+
+
+def test_a_link_that_is_cut_while_memory_follows_is_waited_out(bench: Bench, long_form: bool) -> None:
+    link = bench.link()
+    there = bench.compute(name="there", control_listen=f"{link.near}:7400", data_listen=f"{link.near}:7401")
+    here = bench.keep(Hecad("here", bench.logs, peers=[Peer("there", link.near, 7400)], link=link)).start()
+    source, destination = pair(bench, mib=1024, workload={"mib": 800, "threads": 2, "rate": 20000})
+    with ThreadPoolExecutor(1) as pool:
+        migration = pool.submit(here.migrate, source, destination, "there", seconds=300)
+        wait_until(lambda: destination.run_state() == "running", 60, "it runs there", poll=0.002)
+        link.cut()
+        left = int(there.regions()[0]["away_bytes"])
+        assert left > 100 << 20, "the cut came too late to be one"
+        time.sleep(30 if long_form else 5)  # the length of the cut is the thing tested
+        assert int(there.regions()[0]["away_bytes"]) > left - (64 << 20), "nothing came, for nothing can"
+        link.mend()
+        migration.result(300)
+    destination.guest.wait_ticks(2, 60)
+    assert destination.guest.verify() == 0
+    left_cleanly(source, destination, here, there)
