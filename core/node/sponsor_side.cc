@@ -60,6 +60,25 @@ Status SponsorSide::Describe(control::NodeInfo& info) const {
   return Status();
 }
 
+std::vector<control::LeaseInfo> SponsorSide::Leases() const {
+  std::vector<control::LeaseInfo> all = sponsor_->Leases();
+  for (auto& image : images_.List()) all.push_back(std::move(image));
+  return all;
+}
+
+Status SponsorSide::FreeLease(LeaseId lease, bool force) {
+  if (!store::IsImage(lease)) return sponsor_->ForceFree(lease, force);
+  HECA_RETURN_IF_ERROR(images_.Look(lease).status());
+  if (!force) {
+    return {ErrorCode::kFailedPrecondition,
+            "it is the memory of a VM that left, and what its destination has not got yet would be lost (force it if that is "
+            "meant)"};
+  }
+  images_.Withdraw(lease);
+  departures_->Close(lease);
+  return {};
+}
+
 std::vector<control::ConnectionInfo> SponsorSide::Connections() const {
   std::vector<control::ConnectionInfo> connections;
   for (const auto& from : server_->Connections()) {

@@ -32,8 +32,8 @@ class SponsorSide final : private store::LeaseObserver {
   /// Fills in what is donated and lent, and the data endpoints.
   Status Describe(control::NodeInfo& info) const;
   [[nodiscard]] std::vector<control::ConnectionInfo> Connections() const;
-  [[nodiscard]] std::vector<control::LeaseInfo> Leases() const { return sponsor_->Leases(); }
-  Status FreeLease(LeaseId lease, bool force) { return sponsor_->ForceFree(lease, force); }
+  [[nodiscard]] std::vector<control::LeaseInfo> Leases() const;
+  Status FreeLease(LeaseId lease, bool force);
   /// Quarantines and frees what is due.
   void Tick() {
     sponsor_->Sweep();

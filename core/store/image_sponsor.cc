@@ -106,6 +106,25 @@ Result<ImageSponsor::State> ImageSponsor::Look(LeaseId id) const {
   return State{entry->given_back, entry->image->progress(), entry->key, entry->claim};
 }
 
+std::vector<control::LeaseInfo> ImageSponsor::List() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<control::LeaseInfo> infos;
+  for (const auto& [id, entry] : images_) {
+    control::LeaseInfo info;
+    info.id = id;
+    info.epoch = entry->key.epoch;
+    info.state = control::LeaseState::kActive;
+    info.owner_node = "(a VM that left)";
+    info.region = entry->region;
+    info.page_size = entry->image->PageSize();
+    const RamImage::Progress progress = entry->image->progress();
+    info.reserved = Bytes(progress.pages * info.page_size.value());
+    info.written = Bytes((progress.pages - progress.released) * info.page_size.value());
+    infos.push_back(std::move(info));
+  }
+  return infos;
+}
+
 std::vector<LeaseId> ImageSponsor::Sweep() {
   std::vector<LeaseId> ids;
   std::vector<EntryPtr> gone;  // unmapped without the lock

@@ -58,6 +58,8 @@ class ImageSponsor final : public control::SponsorApi, public transport::Admissi
   void Forget(LeaseId id) { Withdraw(id); }
   /// Forgets what was given back; tells which.
   std::vector<LeaseId> Sweep();
+  /// All that are offered, for the operator; `written` is what the borrower has not released yet.
+  [[nodiscard]] std::vector<control::LeaseInfo> List() const;
   /// Pages that need no copy, for the borrower.
   [[nodiscard]] Result<std::vector<RamImage::Run>> Holes(const control::LeaseKey& key) const;
 

@@ -160,6 +160,19 @@ TEST_F(ImageSponsorTest, GivenBackIsTheEnd) {
   EXPECT_EQ(sponsor_.Look(lease.key.id).status().code(), ErrorCode::kNotFound);
 }
 
+TEST_F(ImageSponsorTest, TheOperatorSeesWhatIsOfferedAndWhatIsLeftOfIt) {
+  EXPECT_TRUE(sponsor_.List().empty());
+  const control::Lease lease = Offer();
+  ASSERT_TRUE(sponsor_.OpenImage(lease.key.id).ok());
+  ASSERT_TRUE(Dial(lease.key).value()->Release(Slot(3)).ok());
+  const auto list = sponsor_.List();
+  ASSERT_EQ(list.size(), 1U);
+  EXPECT_EQ(list[0].id, lease.key.id);
+  EXPECT_EQ(list[0].region, "vm");
+  EXPECT_EQ(list[0].reserved, Bytes(16 * kPage));
+  EXPECT_EQ(list[0].written, Bytes(15 * kPage));
+}
+
 TEST_F(ImageSponsorTest, NothingIsReservedOrExtended) {
   EXPECT_EQ(sponsor_.Reserve({}).status().code(), ErrorCode::kUnsupported);
   EXPECT_EQ(sponsor_.Extend(Offer().key, 5).status().code(), ErrorCode::kUnsupported);
