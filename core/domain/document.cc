@@ -25,11 +25,15 @@ struct Walker final : pugi::xml_tree_walker {
     const std::string_view name = node.name();
     const bool prefixed = node.type() == pugi::node_element && name.find(':') != std::string_view::npos;
     if (prefixed && NamespaceOf(node).empty()) undeclared = name;
+    for (const pugi::xml_attribute attribute : node.attributes()) {
+      if (node.attribute(attribute.name()) != attribute) twice = fmt::format("'{}' of <{}>", attribute.name(), name);
+    }
     return deepest <= Document::kMaxDepth;
   }
   int deepest = 0;
   bool has_doctype = false;
   std::string undeclared;  ///< an element whose prefix means nothing
+  std::string twice;       ///< an attribute: no XML, although the parser takes it
 };
 
 /// Line break and indentation before a node, or "" if it does not begin a line.
@@ -85,6 +89,7 @@ Result<Document> Document::Parse(std::string_view xml) {
   document.tree_->traverse(walker);
   if (walker.deepest > kMaxDepth) return Bad(fmt::format("elements are nested deeper than {}", kMaxDepth));
   if (walker.has_doctype) return Bad("a domain has no document type (<!DOCTYPE>): remove it");
+  if (!walker.twice.empty()) return Bad(fmt::format("this is no XML: attribute {} is there twice", walker.twice));
   if (!walker.undeclared.empty()) {  // libvirt passes over it, until somebody declares the prefix
     return Bad(fmt::format("the prefix of <{}> is not declared, so that it means nothing: add xmlns:{}='...' to "
                            "<domain>",

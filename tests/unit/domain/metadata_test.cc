@@ -136,6 +136,7 @@ TEST(Metadata, WhatIsNoDomain) {
       {"<domain type='kvm'><memory>1</memory></domain>", "the domain has no <name>"},
       {"<domain type='kvm'><name>../x</name><memory>1</memory></domain>", "'../x' has a '/'"},
       {"<domain type='kvm'><name>x</name><uuid>../../etc</uuid></domain>", "<uuid>../../etc</uuid> is no UUID"},
+      {Small("<x a='1' b='2' a='3'/>"), "attribute 'a' of <x> is there twice"},
       {Small("<qemu:commandline/>"), "the prefix of <qemu:commandline> is not declared, so that it means nothing"},
       {Small(Metadata("") + Metadata("")), "<domain> has more than one <metadata>"},
   };
