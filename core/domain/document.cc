@@ -18,6 +18,43 @@ bool IsBlank(pugi::xml_node node) {
          std::string_view(node.value()).find_first_not_of(kBlanks) == std::string_view::npos;
 }
 
+bool IsNameByte(char c, bool first) {
+  const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (c & 0x80) != 0;
+  return letter || (!first && ((c >= '0' && c <= '9') || c == '.' || c == '-'));
+}
+
+/// NAME or PREFIX:NAME, as "Namespaces in XML" has it; the parser takes anything.
+bool IsQualifiedName(std::string_view name) {
+  const std::size_t colon = name.find(':');
+  if (colon != std::string_view::npos) {
+    return IsQualifiedName(name.substr(0, colon)) && name.find(':', colon + 1) == std::string_view::npos &&
+           IsQualifiedName(name.substr(colon + 1));
+  }
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    if (!IsNameByte(name[i], i == 0)) return false;
+  }
+  return !name.empty();
+}
+
+/// Well-formed, no character beyond U+10FFFF, no surrogate, none in more bytes than it needs (RFC 3629).
+bool IsUtf8(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const std::size_t more = byte < 0x80 ? 0 : byte >= 0xC2 && byte < 0xE0 ? 1 : byte >= 0xE0 && byte < 0xF0 ? 2 : 3;
+    if (byte >= 0x80 && (byte < 0xC2 || byte > 0xF4)) return false;
+    if (i + more >= text.size()) return more == 0;
+    for (std::size_t n = 1; n <= more; ++n) {
+      if ((static_cast<unsigned char>(text[i + n]) & 0xC0) != 0x80) return false;
+    }
+    const auto second = more > 0 ? static_cast<unsigned char>(text[i + 1]) : 0x80;
+    const bool wrong = (byte == 0xE0 && second < 0xA0) || (byte == 0xED && second > 0x9F) ||
+                       (byte == 0xF0 && second < 0x90) || (byte == 0xF4 && second > 0x8F);
+    if (wrong) return false;
+    i += 1 + more;
+  }
+  return true;
+}
+
 struct Walker final : pugi::xml_tree_walker {
   bool for_each(pugi::xml_node& node) override {
     deepest = std::max(deepest, depth());
@@ -25,7 +62,9 @@ struct Walker final : pugi::xml_tree_walker {
     const std::string_view name = node.name();
     const bool prefixed = node.type() == pugi::node_element && name.find(':') != std::string_view::npos;
     if (prefixed && NamespaceOf(node).empty()) undeclared = name;
+    if (node.type() == pugi::node_element && !IsQualifiedName(name)) misnamed = name;
     for (const pugi::xml_attribute attribute : node.attributes()) {
+      if (!IsQualifiedName(attribute.name())) misnamed = attribute.name();
       if (node.attribute(attribute.name()) != attribute) twice = fmt::format("'{}' of <{}>", attribute.name(), name);
     }
     return deepest <= Document::kMaxDepth;
@@ -34,6 +73,7 @@ struct Walker final : pugi::xml_tree_walker {
   bool has_doctype = false;
   std::string undeclared;  ///< an element whose prefix means nothing
   std::string twice;       ///< an attribute: no XML, although the parser takes it
+  std::string misnamed;    ///< the same
 };
 
 /// Line break and indentation before a node, or "" if it does not begin a line.
@@ -76,6 +116,7 @@ Result<Document> Document::Parse(std::string_view xml) {
     return Bad(fmt::format("{} bytes are no domain XML (at most {})", xml.size(), kMaxSize));
   }
   if (xml.find('\0') != std::string_view::npos) return Bad("there is a zero byte in it, so it is no XML");
+  if (!IsUtf8(xml)) return Bad("this is no XML: it is not in UTF-8");
   if (xml.find_first_not_of(kBlanks) == std::string_view::npos) return Bad("there is no XML, only blanks");
   Document document;
   const pugi::xml_parse_result parsed =
@@ -89,6 +130,7 @@ Result<Document> Document::Parse(std::string_view xml) {
   document.tree_->traverse(walker);
   if (walker.deepest > kMaxDepth) return Bad(fmt::format("elements are nested deeper than {}", kMaxDepth));
   if (walker.has_doctype) return Bad("a domain has no document type (<!DOCTYPE>): remove it");
+  if (!walker.misnamed.empty()) return Bad(fmt::format("this is no XML: '{}' is no name", walker.misnamed));
   if (!walker.twice.empty()) return Bad(fmt::format("this is no XML: attribute {} is there twice", walker.twice));
   if (!walker.undeclared.empty()) {  // libvirt passes over it, until somebody declares the prefix
     return Bad(fmt::format("the prefix of <{}> is not declared, so that it means nothing: add xmlns:{}='...' to "
