@@ -111,8 +111,6 @@ Result<bool> MigratingVm::Cancel(Deadline deadline) {
   return true;
 }
 
-Status MigratingVm::Stop(Deadline deadline) { return qmp_->Execute("stop", Json::object(), deadline).status(); }
-
 Status MigratingVm::Listen(const std::string& uri, Deadline deadline) {
   HECA_ASSIGN_OR_RETURN(const std::string state, RunState(deadline));
   if (state != "inmigrate") {

@@ -51,8 +51,6 @@ class MigratingVm {
   /// Ends the stream. True: a VM that ran before runs here again. False: the stream had completed, the destination has
   /// the VM. An error: not known.
   Result<bool> Cancel(Deadline deadline);
-  /// Stops a VM that was continued although it has left.
-  Status Stop(Deadline deadline);
 
   // The destination.
   /// The QEMU waits with `-incoming defer`: sets the capability and listens at `uri` (empty: somebody else says it).
@@ -69,8 +67,6 @@ class MigratingVm {
   [[nodiscard]] Moments Now() const;
   /// Waits until the stream is in `wanted` or later, or failed. kDeadlineExceeded; kUnavailable: QEMU is gone.
   [[nodiscard]] Result<Moments> WaitFor(StreamState wanted, Deadline deadline) const;
-  /// Whether the VM ran before Start.
-  [[nodiscard]] bool ran() const { return ran_; }
   /// QEMU's run state: "running", "paused", "postmigrate", "inmigrate", ...
   [[nodiscard]] Result<std::string> RunState(Deadline deadline);
 

@@ -33,7 +33,6 @@ struct DepartureRecord {
   std::int32_t pid = 0;
   std::uint64_t start_time = 0;  ///< field 22 of /proc/PID/stat
   std::string qmp_socket;
-  std::string uri;
   bool ran = true;       ///< before: it is to be continued if it stays
   LeaseRecord image;     ///< `address` is the destination's control plane
   std::vector<DepartingBlock> blocks;

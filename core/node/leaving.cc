@@ -40,7 +40,7 @@ Status LeavingGuest::Restore() { return vm_->ClearCapabilities(Deadline::After(k
 LentRam::~LentRam() {
   if (kept_ && !GivenBack()) return;
   departures_.Close(lease_.key.id);
-  images_.Forget(lease_.key.id);
+  images_.Withdraw(lease_.key.id);
 }
 
 Status LentRam::Open() {
@@ -57,8 +57,8 @@ Result<std::vector<control::PageRun>> LentRam::Holes() const {
 }
 
 bool LentRam::GivenBack() const {
-  const auto state = images_.Look(lease_.key.id);
-  return state.ok() ? state->given_back : true;  // forgotten since
+  const auto given_back = images_.GivenBack(lease_.key.id);
+  return given_back.ok() ? *given_back : true;  // forgotten since
 }
 
 }  // namespace heca::node

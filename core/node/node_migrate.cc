@@ -58,7 +58,6 @@ Result<control::MigrationSummary> Node::Migrate(const control::MigrateSpec& spec
   HECA_ASSIGN_OR_RETURN(request.image, side->images().Offer(request.region, std::move(leaver.image)));
 
   LentRam image(side->images(), side->departures(), request.image);
-  leaver.record.uri = spec.uri;
   leaver.record.image = {spec.destination, peer.endpoint, request.image, {}};
   const pid_t pid = leaver.record.pid;
   HECA_RETURN_IF_ERROR(side->departures().Begin(std::move(leaver.record)));

@@ -68,7 +68,7 @@ std::vector<control::LeaseInfo> SponsorSide::Leases() const {
 
 Status SponsorSide::FreeLease(LeaseId lease, bool force) {
   if (!store::IsImage(lease)) return sponsor_->ForceFree(lease, force);
-  HECA_RETURN_IF_ERROR(images_.Look(lease).status());
+  HECA_RETURN_IF_ERROR(images_.GivenBack(lease).status());
   if (!force) {
     return {ErrorCode::kFailedPrecondition,
             "it is the memory of a VM that left, and what its destination has not got yet would be lost (force it if that is "

@@ -100,10 +100,10 @@ void ImageSponsor::Withdraw(LeaseId id) {
   tokens_.Forget(id);
 }
 
-Result<ImageSponsor::State> ImageSponsor::Look(LeaseId id) const {
+Result<bool> ImageSponsor::GivenBack(LeaseId id) const {
   const std::lock_guard lock(mutex_);
   HECA_ASSIGN_OR_RETURN(const EntryPtr entry, Find(id));
-  return State{entry->given_back, entry->image->progress(), entry->key, entry->claim};
+  return entry->given_back;
 }
 
 std::vector<control::LeaseInfo> ImageSponsor::List() const {

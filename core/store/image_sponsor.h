@@ -47,15 +47,8 @@ class ImageSponsor final : public control::SponsorApi, public transport::Admissi
   /// Ends it at once: who reads is shut out. Never after the VM has run at the borrower's.
   void Withdraw(LeaseId id);
 
-  struct State {
-    bool given_back = false;  ///< the borrower needs nothing more
-    RamImage::Progress progress;
-    control::LeaseKey key;    ///< the borrower may have raised the epoch
-    control::Secret claim{};
-  };
-  /// kNotFound after Forget.
-  [[nodiscard]] Result<State> Look(LeaseId id) const;
-  void Forget(LeaseId id) { Withdraw(id); }
+  /// The borrower needs nothing more. kNotFound once it is withdrawn or forgotten.
+  [[nodiscard]] Result<bool> GivenBack(LeaseId id) const;
   /// Forgets what was given back; tells which.
   std::vector<LeaseId> Sweep();
   /// All that are offered, for the operator; `written` is what the borrower has not released yet.

@@ -72,7 +72,6 @@ Result<std::span<const std::byte>> RamImage::ForRead(Slot slot) {
   (void)FailPointHit(FailPoint::kCrashServingImage);
   const os::FileOffset offset = mapped->block.offset + at;
   HECA_ASSIGN_OR_RETURN(const os::FileExtent data, mapped->block.file.NextData(offset, offset + kPage));
-  read_count_.fetch_add(1, std::memory_order_relaxed);
   // Through the mapping a hole would become a page.
   if (data.start == data.end) return std::span<const std::byte>(kZeros);
   return std::span<const std::byte>(mapped->base + at, kPage);
@@ -91,7 +90,7 @@ Status RamImage::Release(Slot slot) {
 }
 
 RamImage::Progress RamImage::progress() const {
-  return {pages_, read_count_.load(std::memory_order_relaxed), released_count_.load(std::memory_order_relaxed)};
+  return {pages_, released_count_.load(std::memory_order_relaxed)};
 }
 
 Result<std::vector<RamImage::Run>> RamImage::Holes() const {

@@ -36,7 +36,6 @@ class RamImage final : public LeasedMemory {
 
   struct Progress {
     std::uint64_t pages = 0;
-    std::uint64_t read = 0;      ///< served, some perhaps twice
     std::uint64_t released = 0;  ///< no longer needed by the borrower
   };
   [[nodiscard]] Progress progress() const;
@@ -69,7 +68,6 @@ class RamImage final : public LeasedMemory {
   std::vector<Mapped> blocks_;
   std::uint32_t pages_ = 0;
   std::vector<std::atomic<bool>> released_;
-  std::atomic<std::uint64_t> read_count_{0};
   std::atomic<std::uint64_t> released_count_{0};
   std::atomic<bool> open_{false};
 };

@@ -152,12 +152,12 @@ TEST_F(ImageSponsorTest, ABorrowerThatRestartsTakesItOver) {
 TEST_F(ImageSponsorTest, GivenBackIsTheEnd) {
   const control::Lease lease = Offer();
   ASSERT_TRUE(sponsor_.OpenImage(lease.key.id).ok());
-  EXPECT_FALSE(sponsor_.Look(lease.key.id)->given_back);
+  EXPECT_FALSE(sponsor_.GivenBack(lease.key.id).value());
   ASSERT_TRUE(sponsor_.Free(lease.key).ok());
-  EXPECT_TRUE(sponsor_.Look(lease.key.id)->given_back);
+  EXPECT_TRUE(sponsor_.GivenBack(lease.key.id).value());
   EXPECT_FALSE(Dial(lease.key).ok());
   sponsor_.Sweep();
-  EXPECT_EQ(sponsor_.Look(lease.key.id).status().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(sponsor_.GivenBack(lease.key.id).status().code(), ErrorCode::kNotFound);
 }
 
 TEST_F(ImageSponsorTest, TheOperatorSeesWhatIsOfferedAndWhatIsLeftOfIt) {
