@@ -13,8 +13,8 @@ SlotAllocator::SlotAllocator(std::uint32_t slot_count) { Grow(slot_count); }
 void SlotAllocator::Grow(std::uint32_t slot_count) {
   if (slot_count <= slot_count_) return;
   const std::size_t words = (std::size_t{slot_count} + 63) / 64;
-  low_.resize(words, 0);
-  high_.resize(words, 0);
+  low_.Grow(words);
+  high_.Grow(words);
   free_ += slot_count - slot_count_;
   slot_count_ = slot_count;
 }

@@ -11,10 +11,10 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "heca/status.h"
 #include "heca/types.h"
+#include "region/lazy_words.h"
 
 namespace heca::region {
 
@@ -57,8 +57,8 @@ class SlotAllocator {
   template <class Take>
   std::size_t Sweep(Use wanted, std::uint32_t& cursor, std::size_t room, Take take);
 
-  std::vector<std::uint64_t> low_;   // bit 0 of Use, one bit a slot
-  std::vector<std::uint64_t> high_;  // bit 1
+  LazyWords low_;   // bit 0 of Use, one bit a slot; a lease whose slots were never used takes nothing
+  LazyWords high_;  // bit 1
   std::uint32_t slot_count_ = 0;
   std::uint32_t free_ = 0;
   std::uint32_t used_ = 0;

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cstdint>
+#include <fstream>
 #include <set>
 
 namespace heca::region {
@@ -71,6 +73,25 @@ TEST(SlotAllocator, Grows) {
   EXPECT_EQ(slots.Allocate(run), 67U);
   slots.Grow(10);
   EXPECT_EQ(slots.slot_count(), 70U);
+}
+
+std::uint64_t ResidentBytes() {
+  std::ifstream statm("/proc/self/statm");
+  std::uint64_t size = 0, resident = 0;
+  statm >> size >> resident;
+  return resident * 4096;
+}
+
+TEST(SlotAllocator, SlotsThatWereNeverUsedTakeNoMemory) {
+  const std::uint64_t before = ResidentBytes();
+  SlotAllocator slots(1U << 26);  // 16 MiB if all of them were
+  std::array<Slot, 64> some;
+  ASSERT_EQ(slots.Allocate(some), 64U);
+  slots.Grow(1U << 27);
+  EXPECT_LT(ResidentBytes(), before + (8U << 20));
+  EXPECT_EQ(slots.used(), 64U);
+  EXPECT_EQ(slots.Allocate(some), 64U);
+  EXPECT_EQ(some[0], Slot(65));
 }
 
 }  // namespace
