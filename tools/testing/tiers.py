@@ -109,8 +109,7 @@ def python() -> Results:
     return pytest("tests/python")
 
 
-# For tests that mostly wait. A file stays together, since its tests may share equipment. Guests of the lab would slow each
-# other: there it is for the long form only, which has the patience.
+# For tests that mostly wait: guests that boot, memory that comes. A file stays together, since its tests may share equipment.
 TWO_AT_ONCE = ("-n", "2", "--dist", "loadfile")
 
 
@@ -121,7 +120,7 @@ def integration() -> Results:
 
 def lab() -> Results:
     build("dev")
-    return pytest("tests/lab")
+    return pytest("tests/lab", *TWO_AT_ONCE)
 
 
 def fuzz(seconds: int = 10) -> Results:
@@ -233,7 +232,7 @@ TIERS: dict[str, Tier] = {
     "python": Tier("python3-pytest and a dev build", python),
     "unit": Tier("a dev build; root for userfaultfd, or skips", unit),
     "integration": Tier("a dev build, root, /dev/userfaultfd", integration),
-    "lab": Tier("a dev build, root, qemu-system-x86_64, libvirtd, namespaces, 3 GiB of /dev/shm", lab),
+    "lab": Tier("a dev build, root, qemu-system-x86_64, libvirtd, namespaces, 4 GiB of /dev/shm", lab),
     "fuzz": Tier("clang with libFuzzer", fuzz),
     "sanitizers": Tier("; ".join(f"{preset} builds of {', '.join(rooms)}" for preset, rooms in SANITIZED.items()),
                        sanitizers),
