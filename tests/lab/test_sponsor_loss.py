@@ -71,3 +71,34 @@ def test_both_hecads_crash_together(bench: Bench) -> None:
     compute.detach("r1")
     assert guest.guest.verify() == 0
     guest.guest.check()
+
+
+def test_a_vm_whose_pages_are_lost_stands_still_and_goes_on_when_they_turn_up(bench: Bench) -> None:
+    """Its sponsor comes back without its memory, which turns up later. Never zeros."""
+    sponsor = bench.sponsor("1GiB")
+    compute = bench.compute(sponsor, loss_wait_seconds=3)
+    guest = bench.qemu(mib=384, workload={"mib": 240, "rate": 4000})
+    guest.guest.wait_ready()
+    compute.attach(guest.pid, "r1", "96MiB", qmp=guest.heca_qmp)
+    compute.wait_resident_below("r1", 96 * MIB)
+    slabs, aside = sponsor.memory / "slabs", sponsor.memory / "aside"
+    sponsor.kill()
+    slabs.rename(aside)
+    sponsor.start()
+    compute.wait_event("pages-lost")
+    wait_until(lambda: any(event["kind"] == "vm-stopped" for event in compute.events()), 40, "event vm-stopped")
+    assert compute.region("r1")["lost_bytes"] > 0
+    before = guest.guest.ticks()
+    guest.guest.check()
+
+    sponsor.kill()
+    slabs.rename(sponsor.memory / "empty")
+    aside.rename(slabs)
+    sponsor.start()
+    compute.ctl("resolve", "r1", "--lost", "ask-again")
+    guest.guest.wait_ticks(3, 60)
+    assert len(guest.guest.ticks()) > len(before)
+    assert guest.guest.verify() == 0
+    guest.guest.check()
+    compute.detach("r1")
+    assert guest.guest.verify() == 0
