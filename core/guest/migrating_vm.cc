@@ -10,6 +10,8 @@ namespace {
 
 constexpr const char* kIgnoreShared = "x-ignore-shared";
 constexpr Millis kLookEvery{20};
+/// A QEMU that did not do, or say, what was asked has so long to confirm that the capability is off.
+constexpr std::chrono::seconds kUndoPatience{2};
 
 StreamState Meaning(const std::string& status) {
   if (status == "none") return StreamState::kNone;
@@ -72,10 +74,23 @@ Status MigratingVm::SetCapabilities(bool source, bool on, Deadline deadline) {
   return qmp_->Execute("migrate-set-capabilities", {{"capabilities", capabilities}}, deadline).status();
 }
 
+Status MigratingVm::Undo(const Status& failed) {
+  const Status cleared = ClearCapabilities(Deadline::After(kUndoPatience));
+  if (cleared.ok()) return failed;
+  return {failed.code(), std::string(failed.message()) + "; QEMU may keep x-ignore-shared: " + std::string(cleared.message()),
+          failed.scope()};
+}
+
+Status MigratingVm::LeaveOut(bool source, Deadline deadline) {
+  const Status set = SetCapabilities(source, true, deadline);
+  // An answer that is lost or late says nothing. QEMU takes commands in order: what is sent now takes it back.
+  return set.ok() ? set : Undo(set);
+}
+
 Status MigratingVm::Start(const std::string& uri, Deadline deadline) {
   HECA_ASSIGN_OR_RETURN(const std::string state, RunState(deadline));
   ran_ = state == "running";
-  HECA_RETURN_IF_ERROR(SetCapabilities(true, true, deadline));
+  HECA_RETURN_IF_ERROR(LeaveOut(true, deadline));
   const Status started = qmp_->Execute("migrate", {{"uri", uri}}, deadline).status();
   if (!started.ok()) (void)ClearCapabilities(deadline);
   return started;
@@ -85,7 +100,7 @@ Status MigratingVm::LeaveOutRam(Deadline deadline) {
   HECA_ASSIGN_OR_RETURN(const std::string state, RunState(deadline));
   ran_ = state == "running";
   leads_ = false;
-  return SetCapabilities(false, true, deadline);
+  return LeaveOut(false, deadline);
 }
 
 Status MigratingVm::Continue(Deadline deadline) {
@@ -117,11 +132,11 @@ Status MigratingVm::Listen(const std::string& uri, Deadline deadline) {
     return {ErrorCode::kFailedPrecondition,
             "the destination's QEMU is '" + state + "': start it with -incoming defer", ErrorScope::kRegion};
   }
-  HECA_RETURN_IF_ERROR(SetCapabilities(false, true, deadline));
+  leads_ = false;
+  HECA_RETURN_IF_ERROR(LeaveOut(false, deadline));
   if (uri.empty()) return {};
   const Status listening = qmp_->Execute("migrate-incoming", {{"uri", uri}}, deadline).status();
-  if (!listening.ok()) (void)ClearCapabilities(deadline);
-  return listening;
+  return listening.ok() ? listening : Undo(listening);
 }
 
 Status MigratingVm::ClearCapabilities(Deadline deadline) {

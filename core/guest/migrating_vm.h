@@ -41,6 +41,9 @@ class MigratingVm {
   /// The stream was started by a hecad before this one, of a VM that ran before or did not: asks QEMU where it is.
   Result<StreamState> Adopt(bool ran, Deadline deadline);
 
+  // A call that sets the capability and fails has taken it back, for which it may need two seconds more than `deadline`;
+  // where QEMU does not confirm that, the error says so.
+  //
   // The source.
   /// Sets the capabilities and starts the stream to `uri`. kFailedPrecondition: QEMU refuses, with its words.
   Status Start(const std::string& uri, Deadline deadline);
@@ -80,11 +83,15 @@ class MigratingVm {
   };
   static void Hear(Heard& heard, const QmpEvent& event);
   Status SetCapabilities(bool source, bool on, Deadline deadline);
+  /// Sets the capabilities, or has them cleared.
+  Status LeaveOut(bool source, Deadline deadline);
+  /// Takes the capabilities back, and says so in what it returns if QEMU does not confirm it.
+  Status Undo(const Status& failed);
 
   const std::shared_ptr<Qmp> qmp_;
   const std::shared_ptr<Heard> heard_ = std::make_shared<Heard>();
   bool ran_ = false;   ///< before Start
-  bool leads_ = true;  ///< we started the stream, not libvirt
+  bool leads_ = true;  ///< the stream is ours to start, and pause-before-switchover ours to clear
 };
 
 }  // namespace heca::guest

@@ -20,10 +20,10 @@
 #include <functional>
 #include <memory>
 
-#include "fake_qmp.h"
 #include "guest/direct_io.h"
 #include "guest/virtio_idle.h"
 #include "qemu_process.h"
+#include "support/fake_qmp.h"
 
 namespace heca::guest {
 namespace {

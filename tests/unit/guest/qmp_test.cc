@@ -8,8 +8,8 @@
 
 #include <condition_variable>
 
-#include "fake_qmp.h"
 #include "qemu_process.h"
+#include "support/fake_qmp.h"
 
 namespace heca::guest {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "fake_qmp.h"
 #include "qemu_process.h"
+#include "support/fake_qmp.h"
 
 namespace heca::guest {
 namespace {
