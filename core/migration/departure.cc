@@ -32,6 +32,7 @@ Result<control::MigrationSummary> Departure::Run(control::ProgressSink& progress
   const auto begin = Clock::now();
   if (const Status status = UpToSwitch(progress); !status.ok()) return CallOff(status);
   Enter(Phase::kArrived);
+  image_.Keep();
   if (const Status restored = vm_.Restore(); !restored.ok()) Log().warn("{}: {}", request_.region, restored.ToString());
   if (const Status fenced = vm_.Fence(); !fenced.ok()) {
     Log().error("{}: the VM has left, and could be continued here by mistake: {}", request_.region, fenced.ToString());

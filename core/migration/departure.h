@@ -48,6 +48,8 @@ class LentImage {
   [[nodiscard]] virtual Result<std::vector<control::PageRun>> Holes() const = 0;
   /// It can be read no more, by anybody.
   virtual void Withdraw() = 0;
+  /// The VM runs elsewhere: from now on it stays until it is given back, whatever becomes of this object.
+  virtual void Keep() = 0;
   /// The borrower has said that it needs nothing more.
   [[nodiscard]] virtual bool GivenBack() const = 0;
 };

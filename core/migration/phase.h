@@ -42,9 +42,4 @@ inline constexpr std::size_t kPhases = 9;
 /// True if `to` may follow `from`.
 [[nodiscard]] bool MayFollow(Phase from, Phase to);
 
-/// The VM's fate is decided: nothing here may let it run at the source again.
-[[nodiscard]] constexpr bool IsPastSwitch(Phase phase) {
-  return phase == Phase::kArrived || phase == Phase::kComplete || phase == Phase::kLost;
-}
-
 }  // namespace heca::migration

@@ -98,7 +98,6 @@ Result<control::Departing> Leavers::Depart(const control::DepartRequest& request
   entries_.push_back(std::move(entry));
   made->thread = std::thread([this, made, region] {
     const auto summary = made->departure.Run(*made);
-    if (migration::IsPastSwitch(made->departure.phase())) made->image.Keep();
     if (summary.ok()) {
       events_.Add(Severity::kInfo, EventKind::kDetached, region, "has left, its memory too");
     } else {

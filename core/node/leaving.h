@@ -57,7 +57,7 @@ class LeavingDomain final : public LeavingGuest {
   Status Fence() override { return {}; }
 };
 
-/// Withdrawn at its end, unless the VM has left.
+/// Withdrawn at its end, unless it is to be kept.
 class LentRam final : public migration::LentImage {
  public:
   LentRam(store::ImageSponsor& images, Departures& departures, control::Lease lease)
@@ -70,9 +70,8 @@ class LentRam final : public migration::LentImage {
   Status Open() override;
   [[nodiscard]] Result<std::vector<control::PageRun>> Holes() const override;
   void Withdraw() override { images_.Withdraw(lease_.key.id); }
+  void Keep() override { kept_ = true; }
   [[nodiscard]] bool GivenBack() const override;
-  /// The VM runs elsewhere: the image stays until it is given back, whatever becomes of this object.
-  void Keep() { kept_ = true; }
 
  private:
   store::ImageSponsor& images_;

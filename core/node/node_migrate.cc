@@ -66,7 +66,6 @@ Result<control::MigrationSummary> Node::Migrate(const control::MigrateSpec& spec
   });
   migration::Departure departure(vm, image, *destination, std::move(request));
   auto summary = departure.Run(progress);
-  if (migration::IsPastSwitch(departure.phase())) image.Keep();
   if (summary.ok()) summary->mode = spec.mode;
   return summary;
 }

@@ -90,6 +90,7 @@ struct FakeImage final : LentImage {
   }
   Result<std::vector<control::PageRun>> Holes() const override { return std::vector<control::PageRun>{{3, 4}}; }
   void Withdraw() override { diary.push_back("withdraw"); }
+  void Keep() override { diary.push_back("keep"); }
   bool GivenBack() const override { return given_back; }
   Diary& diary;
   control::Lease the_lease;
@@ -151,6 +152,7 @@ class DepartureTest : public ::testing::Test {
     EXPECT_FALSE(Has(diary_, "fence"));
     EXPECT_EQ(departure_->phase(), Phase::kAborted);
     EXPECT_TRUE(Has(diary_, "withdraw"));
+    EXPECT_FALSE(Has(diary_, "keep"));
   }
 
   Diary diary_;
@@ -164,7 +166,7 @@ class DepartureTest : public ::testing::Test {
 TEST_F(DepartureTest, GoesItsWay) {
   const auto summary = Run();
   ASSERT_TRUE(summary.ok()) << summary.status().ToString();
-  EXPECT_EQ(diary_, (Diary{"prepare", "start", "stopped", "image open", "open", "continue", "restore", "fence"}));
+  EXPECT_EQ(diary_, (Diary{"prepare", "start", "stopped", "image open", "open", "continue", "keep", "restore", "fence"}));
   EXPECT_EQ(summary->memory, Bytes(256 * 4096));
   EXPECT_EQ(summary->moved, Bytes(8192));
   EXPECT_EQ(there_.holes, (std::vector<control::PageRun>{{3, 4}}));
@@ -272,13 +274,15 @@ TEST_F(DepartureTest, AVmThatDiesThereIsReportedAndNotBroughtBack) {
   EXPECT_NE(summary.status().message().find("its process has ended"), std::string::npos);
   EXPECT_EQ(departure_->phase(), Phase::kLost);
   EXPECT_FALSE(Has(diary_, "cancel"));
+  EXPECT_TRUE(Has(diary_, "keep")) << "what is left of it is at the source only";
 }
 
 TEST_F(DepartureTest, WhoStopsWaitingAfterTheSwitchStopsNothing) {
   patient_.cancelled_at = "post-copy";
   there_.looks = {In(ArrivalState::kRunning)};
   EXPECT_EQ(Run().status().code(), ErrorCode::kAborted);
-  EXPECT_TRUE(IsPastSwitch(departure_->phase()));
+  EXPECT_EQ(departure_->phase(), Phase::kArrived);
+  EXPECT_TRUE(Has(diary_, "keep"));
   EXPECT_FALSE(Has(diary_, "withdraw"));
   EXPECT_FALSE(Has(diary_, "cancel"));
 }
