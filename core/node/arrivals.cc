@@ -18,19 +18,15 @@ using control::Severity;
 namespace {
 
 constexpr std::chrono::seconds kQemuPatience{5};
-/// A VM that is not seen to run so long after Open (it was paused at the source) gets its pages all the same.
-constexpr std::chrono::seconds kPullAnyway{2};
-/// So long a prepared QEMU is kept waiting for a source that says nothing.
-constexpr std::chrono::minutes kSilence{10};
-/// So long the end of an arrival is remembered.
-constexpr std::chrono::minutes kMemory{10};
+/// The housekeeper has other things to do, and comes back.
+constexpr Millis kTickPatience{200};
 
 std::uint64_t PageBytes(std::uint64_t pages) { return pages * kBasePage.value(); }
 
 }  // namespace
 
 Status Arrivals::Prepare(const control::PrepareRequest& request) {
-  HECA_ASSIGN_OR_RETURN(const std::shared_ptr<Session> session, make_(request));
+  HECA_ASSIGN_OR_RETURN(const std::shared_ptr<Arriving> session, make_(request));
   auto entry = std::make_shared<Entry>();
   entry->key = request.image.key;
   entry->session = session;
@@ -69,9 +65,13 @@ Status Arrivals::Open(const RegionId& region, const control::LeaseKey& image) {
   {
     const std::lock_guard lock(mutex_);
     HECA_ASSIGN_OR_RETURN(entry, Find(region, image));
+    if (entry->arrival.state == ArrivalState::kFailed || entry->given_up) {
+      return Status(ErrorCode::kFailedPrecondition, "'" + region + "' does not come any more: " +
+                        entry->given_up.value_or(entry->arrival.trouble), ErrorScope::kRegion);
+    }
     if (entry->opened) return Status();
-    if (entry->busy || entry->arrival.state != ArrivalState::kPrepared) {
-      return Status(ErrorCode::kFailedPrecondition, "the arrival of '" + region + "' was called off", ErrorScope::kRegion);
+    if (entry->busy) {
+      return Status(ErrorCode::kFailedPrecondition, "'" + region + "' is being opened or called off", ErrorScope::kRegion);
     }
     entry->busy = true;
   }
@@ -82,12 +82,13 @@ Status Arrivals::Open(const RegionId& region, const control::LeaseKey& image) {
   if (!opened.ok()) return opened;
   entry->opened = entry->changed = Clock::now();
   entry->arrival.state = ArrivalState::kOpen;
-  return Status();
+  if (!entry->given_up) return Status();
+  return {ErrorCode::kAborted, "'" + region + "' was called off while it was opened", ErrorScope::kRegion};
 }
 
 Status Arrivals::DeclareHoles(const RegionId& region, const control::LeaseKey& image,
                               const std::vector<control::PageRun>& runs) {
-  std::shared_ptr<Session> session;
+  std::shared_ptr<Arriving> session;
   {
     const std::lock_guard lock(mutex_);
     HECA_ASSIGN_OR_RETURN(const EntryPtr entry, Find(region, image));
@@ -101,6 +102,7 @@ Status Arrivals::DeclareHoles(const RegionId& region, const control::LeaseKey& i
 void Arrivals::Refresh(Entry& entry) {
   if (!entry.session) return;
   Arrival& arrival = entry.arrival;
+  if (entry.opened && !entry.resumed && entry.vm) entry.resumed = entry.vm->Now().resumed;
   if (const auto numbers = entry.session->EngineNumbers()) {
     const auto& store = numbers->latency[static_cast<std::size_t>(fault::AnswerSource::kStore)];
     using region::PageState;
@@ -129,10 +131,12 @@ Status Arrivals::Abort(const RegionId& region, const control::LeaseKey& image, c
     const std::lock_guard lock(mutex_);
     HECA_ASSIGN_OR_RETURN(entry, Find(region, image));
     if (entry->arrival.state == ArrivalState::kFailed) return Status();
+    Refresh(*entry);
     if (entry->resumed || entry->arrival.state > ArrivalState::kOpen) {
       return Status(ErrorCode::kFailedPrecondition, "the VM '" + region + "' runs here already", ErrorScope::kRegion);
     }
-    if (entry->busy) return Status(ErrorCode::kBusy, "'" + region + "' is being opened", ErrorScope::kRegion);
+    entry->given_up = why;
+    if (entry->busy) return Status();
     entry->busy = true;
   }
   CallOff(region, entry, why);
@@ -153,32 +157,32 @@ void Arrivals::CallOff(const RegionId& region, const EntryPtr& entry, const std:
 void Arrivals::TickOne(Entry& entry) {
   const auto now = Clock::now();
   Refresh(entry);
-  if (entry.opened && !entry.resumed && entry.vm) {
-    if (const auto resumed = entry.vm->Now().resumed) {
-      entry.resumed = resumed;
-      Refresh(entry);
-    }
-  }
-  if (entry.opened && !entry.pulling && (entry.resumed || now - *entry.opened > kPullAnyway)) {
-    entry.pulling = true;
-    entry.session->BringArrivalHome();
-  }
-  if (entry.arrival.state >= ArrivalState::kComplete && entry.session &&
-      (entry.capabilities_cleared || entry.arrival.state == ArrivalState::kFailed)) {
+  Arrival& arrival = entry.arrival;
+  if (arrival.state >= ArrivalState::kComplete) {
+    if (!entry.capabilities_cleared && arrival.state != ArrivalState::kFailed) return;
     // Only the outcome is remembered. QEMU serves one client a monitor: the next one may be waiting.
     entry.vm.reset();
     entry.session.reset();
+    return;
   }
-  if (entry.arrival.state <= ArrivalState::kRunning && entry.session->ended()) {
-    entry.arrival.state = entry.session->detached() ? ArrivalState::kComplete : ArrivalState::kFailed;
-    if (entry.arrival.state == ArrivalState::kFailed) entry.arrival.trouble = "its process has ended";
-    entry.arrival.left = Bytes(0);
-    entry.changed = now;
+  if (entry.opened && !entry.pulling && (entry.resumed || now - *entry.opened > times_.pull_anyway)) {
+    entry.pulling = true;
+    entry.session->BringArrivalHome();
   }
+  if (!entry.session->ended()) return;
+  arrival.state = entry.session->detached() ? ArrivalState::kComplete : ArrivalState::kFailed;
+  if (arrival.state == ArrivalState::kFailed) arrival.trouble = "its process has ended";
+  arrival.left = Bytes(0);
+  entry.changed = now;
 }
 
 void Arrivals::Tick() {
-  std::vector<std::pair<RegionId, EntryPtr>> silent;
+  struct Ending {
+    RegionId region;
+    EntryPtr entry;
+    std::string why;
+  };
+  std::vector<Ending> endings;
   std::vector<EntryPtr> to_clear;
   {
     const std::lock_guard lock(mutex_);
@@ -186,26 +190,32 @@ void Arrivals::Tick() {
     for (auto at = entries_.begin(); at != entries_.end();) {
       Entry& entry = *at->second;
       if (!entry.busy) TickOne(entry);
-      if (entry.arrival.state == ArrivalState::kPrepared && !entry.busy && now - entry.changed > kSilence) {
+      const bool silent = entry.arrival.state == ArrivalState::kPrepared && now - entry.changed > times_.silence;
+      const bool given_up = entry.arrival.state <= ArrivalState::kOpen && entry.given_up;
+      if ((silent || given_up) && !entry.busy) {
         entry.busy = true;
-        silent.emplace_back(at->first, at->second);
+        endings.push_back({at->first, at->second, entry.given_up.value_or("its source has said nothing for too long")});
       }
-      if (entry.resumed && entry.vm && !entry.capabilities_cleared && !entry.busy) {
+      const bool here = entry.resumed || entry.arrival.state == ArrivalState::kComplete;
+      if (here && entry.vm && !entry.capabilities_cleared && !entry.busy) {
         entry.busy = true;
         to_clear.push_back(at->second);
       }
-      const bool over = entry.arrival.state >= ArrivalState::kComplete && now - entry.changed > kMemory && !entry.busy;
+      const bool over = entry.arrival.state >= ArrivalState::kComplete && now - entry.changed > times_.memory && !entry.busy;
       at = over ? entries_.erase(at) : std::next(at);
     }
   }
   // QEMU is asked without the lock: its main loop may be waiting for a page.
   for (const auto& entry : to_clear) {
-    const Status cleared = entry->vm->ClearCapabilities(Deadline::After(Millis(200)));
+    const Deadline deadline = Deadline::After(kTickPatience);
+    // All may be here of a VM that was paused before its stream has come to its end.
+    const auto state = entry->vm->RunState(deadline);
+    const bool cleared = state.ok() && *state != "inmigrate" && entry->vm->ClearCapabilities(deadline).ok();
     const std::lock_guard lock(mutex_);
     entry->busy = false;
-    entry->capabilities_cleared = cleared.ok();
+    entry->capabilities_cleared = cleared;
   }
-  for (const auto& [region, entry] : silent) CallOff(region, entry, "its source has said nothing for ten minutes");
+  for (const auto& ending : endings) CallOff(ending.region, ending.entry, ending.why);
 }
 
 }  // namespace heca::node

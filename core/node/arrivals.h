@@ -14,18 +14,25 @@
 #include "base/clock.h"
 #include "control/migration_api.h"
 #include "guest/migrating_vm.h"
+#include "node/arriving.h"
 #include "node/event_log.h"
-#include "node/session.h"
 
 namespace heca::node {
+
+struct ArrivalTimes {
+  Millis pull_anyway{2'000};  ///< a VM that is not seen to run so long after Open (it was paused) gets its pages all the same
+  Millis silence{600'000};    ///< so long a prepared QEMU is kept waiting for a source that says nothing
+  Millis memory{600'000};     ///< so long the end of an arrival is remembered
+};
 
 /// Thread-safe.
 class Arrivals {
  public:
   /// Makes the region's session and keeps it, or says why not.
-  using MakeSession = std::function<Result<std::shared_ptr<Session>>(const control::PrepareRequest&)>;
+  using MakeSession = std::function<Result<std::shared_ptr<Arriving>>(const control::PrepareRequest&)>;
 
-  Arrivals(EventLog& events, MakeSession make) : events_(events), make_(std::move(make)) {}
+  Arrivals(EventLog& events, MakeSession make, const ArrivalTimes& times = {})
+      : events_(events), make_(std::move(make)), times_(times) {}
 
   Status Prepare(const control::PrepareRequest& request);
   Status Open(const RegionId& region, const control::LeaseKey& image);
@@ -40,14 +47,15 @@ class Arrivals {
  private:
   struct Entry {
     control::LeaseKey key;
-    std::shared_ptr<Session> session;         ///< null once it is over; so is the next
+    std::shared_ptr<Arriving> session;        ///< null once it is over; so is the next
     std::unique_ptr<guest::MigratingVm> vm;
     Clock::time_point changed = Clock::now();  ///< when it came into its state
     std::optional<Clock::time_point> opened;
     std::optional<Clock::time_point> resumed;
     bool pulling = false;
     bool capabilities_cleared = false;
-    bool busy = false;  ///< being opened or called off
+    bool busy = false;  ///< being opened, called off or asked
+    std::optional<std::string> given_up;  ///< an Abort; if it was busy, the next Tick calls it off
     control::Arrival arrival;
   };
   using EntryPtr = std::shared_ptr<Entry>;
@@ -60,6 +68,7 @@ class Arrivals {
 
   EventLog& events_;
   const MakeSession make_;
+  const ArrivalTimes times_;
   mutable std::mutex mutex_;  ///< of the map and of what the entries hold
   std::map<RegionId, EntryPtr> entries_;
 };

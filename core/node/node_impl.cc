@@ -24,7 +24,10 @@ Node::Impl::Impl(NodeConfig given)
     : config(std::move(given)),
       journal(config.run_dir + "/regions"),
       budget(host_memory),
-      arrivals(events, [this](const control::PrepareRequest& request) { return Receive(request); }),
+      arrivals(events, [this](const control::PrepareRequest& request) -> Result<std::shared_ptr<Arriving>> {
+        HECA_ASSIGN_OR_RETURN(std::shared_ptr<Arriving> session, Receive(request));
+        return session;
+      }),
       leavers(events, [this](const control::DepartRequest& request) { return Leave(request); }) {}
 
 Node::Impl::~Impl() {

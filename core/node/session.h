@@ -29,6 +29,7 @@
 #include "guest/capture.h"
 #include "guest/qmp.h"
 #include "guest/vm_control.h"
+#include "node/arriving.h"
 #include "node/event_log.h"
 #include "node/governance.h"
 #include "node/host.h"
@@ -55,7 +56,7 @@ struct SessionContext {
 
 /// Thread-safe. Its Keeper calls what it inherits from Kept; Limit, Resolve and the beginning of Detach run one at a time
 /// (kBusy while another one runs).
-class Session final : public Kept, public fault::EngineObserver, public store::StoreObserver {
+class Session final : public Kept, public Arriving, public fault::EngineObserver, public store::StoreObserver {
  public:
   static Result<std::unique_ptr<Session>> Attach(const SessionContext& context, const AttachTarget& target,
                                                  const control::AttachSpec& spec, control::ProgressSink& progress);
@@ -63,15 +64,6 @@ class Session final : public Kept, public fault::EngineObserver, public store::S
   /// that wait until OpenArrival. session_arrive.cc tells what a crash leaves.
   static Result<std::unique_ptr<Session>> Arrive(const SessionContext& context, const AttachTarget& target,
                                                  const control::PrepareRequest& request);
-  /// Serves faults from now on, after the journal says that everything is to come here. May be repeated.
-  Status OpenArrival();
-  /// Pages that hold nothing, of a region that has opened. kInvalidArgument: not its pages.
-  Status DeclareHoles(const std::vector<control::PageRun>& runs);
-  /// Everything comes, behind what is asked for; then the region ends as after a detach.
-  void BringArrivalHome();
-  /// The VM will not come: the region ends, and its memory is as any QEMU's. Never after OpenArrival, unless the QEMU is
-  /// to be ended.
-  void CallOffArrival();
   /// A region of the journal, not governed yet: its Keeper takes it back.
   static std::unique_ptr<Session> Recall(const SessionContext& context, const RegionId& region);
   /// Leaves the region to the next hecad, unless it was detached.
@@ -91,18 +83,21 @@ class Session final : public Kept, public fault::EngineObserver, public store::S
   Status TakeBack() override;
   void NoteTrouble(const Status& why, Millis next_try) override;
   void Tick() override;
-  [[nodiscard]] bool ended() const override { return ended_.load(std::memory_order_acquire); }
+  [[nodiscard]] bool ended() const override { return ended_.load(std::memory_order_acquire); }  // and as Arriving
   Status End() override;
+
+  // As Arriving.
+  Status OpenArrival() override;
+  Status DeclareHoles(const std::vector<control::PageRun>& runs) override;
+  void BringArrivalHome() override;
+  void CallOffArrival() override;
+  [[nodiscard]] bool detached() const override { return detach_step_ == DetachStep::kDone; }
+  [[nodiscard]] std::shared_ptr<guest::Qmp> Monitor() override;
+  [[nodiscard]] std::optional<fault::EngineStats> EngineNumbers() const override;
 
   [[nodiscard]] control::RegionInfo Info() const;
   [[nodiscard]] control::RegionStats Stats() const;
-  /// It has ended because everything is home, and not because its process went away.
-  [[nodiscard]] bool detached() const { return detach_step_ == DetachStep::kDone; }
   [[nodiscard]] const RegionId& name() const { return name_; }
-  /// The VM's monitor; null: a plain process, or not connected.
-  [[nodiscard]] std::shared_ptr<guest::Qmp> Monitor();
-  /// What the engine has done, if there is one.
-  [[nodiscard]] std::optional<fault::EngineStats> EngineNumbers() const;
   [[nodiscard]] std::int32_t pid() const;
 
   void OnEngineEvent(const fault::EngineEvent& event) override;

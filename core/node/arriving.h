@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The memory of a QEMU that waits for a VM, as Arrivals leads it: a region that fills from an image that another node lends.
+// Session is the real one; session_arrive.cc tells what a crash leaves at each step.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "control/migration_types.h"
+#include "fault/engine_stats.h"
+#include "guest/qmp.h"
+#include "heca/status.h"
+
+namespace heca::node {
+
+/// Thread-safe. Faults wait from the beginning until OpenArrival.
+class Arriving {
+ public:
+  virtual ~Arriving() = default;
+  /// Serves faults from now on, after the journal says that everything is to come here. May be repeated.
+  virtual Status OpenArrival() = 0;
+  /// Pages that hold nothing, of a region that has opened. kInvalidArgument: not its pages.
+  virtual Status DeclareHoles(const std::vector<control::PageRun>& runs) = 0;
+  /// Everything comes, behind what is asked for; then the region ends as after a detach.
+  virtual void BringArrivalHome() = 0;
+  /// The VM will not come: the region ends, and its memory is as any QEMU's. Never after OpenArrival, unless the QEMU is
+  /// to be ended.
+  virtual void CallOffArrival() = 0;
+
+  [[nodiscard]] virtual bool ended() const = 0;
+  /// It has ended because everything is home, and not because its process went away.
+  [[nodiscard]] virtual bool detached() const = 0;
+  /// The VM's monitor; null: a plain process, or not connected.
+  [[nodiscard]] virtual std::shared_ptr<guest::Qmp> Monitor() = 0;
+  /// What the engine has done, if there is one.
+  [[nodiscard]] virtual std::optional<fault::EngineStats> EngineNumbers() const = 0;
+};
+
+}  // namespace heca::node
