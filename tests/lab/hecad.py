@@ -22,6 +22,7 @@ from lab.namespace import Place
 from lab.paths import binary
 from lab.processes import spawn, stop, tail
 from lab.qemu import Qemu
+from lab.sanitizer import report
 
 
 class CommandFailed(LabError):
@@ -285,3 +286,5 @@ class Hecad:
             self.process = None
         shutil.rmtree(self.home, ignore_errors=True)
         shutil.rmtree(self.memory, ignore_errors=True)
+        if (found := report(self.log)) is not None:
+            raise LabError(f"hecad {self.name}, its sanitizer:\n{found}")

@@ -14,6 +14,7 @@ import pytest
 
 from lab.bench import Bench
 from lab.deadline import LabError, wait_until
+from lab.hecad import Hecad
 from lab.qemu import Disk, Qemu
 from lab.workload import NativeWorkload
 
@@ -125,3 +126,20 @@ def test_closing_leaves_nothing(bench: Bench) -> None:
     assert guest.process.poll() is not None
     assert not any(path.exists() for path in files)
     assert not Path(f"/proc/{guest.pid}/exe").exists()
+
+
+@pytest.mark.parametrize(("said", "found"), [
+    ("==7==ERROR: AddressSanitizer: heap-use-after-free on address 0x602", True),
+    ("==7==ERROR: LeakSanitizer: detected memory leaks", True),
+    ("WARNING: ThreadSanitizer: data race (pid=7)", True),
+    ("core/x.cc:3:5: runtime error: signed integer overflow", True),
+    ("2026-01-01 warning a peer says: no AddressSanitizer here", False)])
+def test_what_a_sanitizer_says_of_hecad_is_not_overheard(tmp_path: Path, said: str, found: bool) -> None:
+    hecad = Hecad("quiet", tmp_path)
+    hecad.log.write_text(f"before\n{said}\nafter\n")
+    if not found:
+        hecad.close()
+        return
+    with pytest.raises(LabError, match="its sanitizer") as raised:
+        hecad.close()
+    assert said in str(raised.value) and "after" in str(raised.value)
