@@ -64,7 +64,8 @@ def host(tmp_path: Path) -> Host:
 
 
 def test_it_holds_what_tools_install_puts_in_place(package: Path) -> None:
-    listed = {line.split()[5].removeprefix("./"): line.split()[0] for line in run("dpkg-deb", "-c", str(package)).splitlines()}
+    lines = [line.split() for line in run("dpkg-deb", "-c", str(package)).splitlines()]
+    listed = {words[5].removeprefix("./"): words[0] for words in lines}
     for name in ("usr/sbin/hecad", "usr/bin/hecactl", "usr/lib/heca/heca-hook", "usr/lib/heca/heca-hook-tell",
                  "usr/lib/heca/for-libvirt"):
         assert listed[name] == "-rwxr-xr-x", name
