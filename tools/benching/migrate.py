@@ -5,6 +5,7 @@ total:   from QMP's `migrate` (ours: the hecactl call, which begins a little ear
 gap:     the source's STOP to the destination's RESUME, by QEMU's own time stamps.
 bytes:   what QEMU counts as transferred, ours: pages copied and device state left out (under 1 MB).
 requests: pages that the destination asked for; request p50, p99: ours only, QEMU does not tell.
+blocked: how long QEMU's vCPUs waited for pages, added up (its capability postcopy-blocktime); ours does not tell yet.
 work:    operations of the guest's workload a second, over the migration and two seconds more, against before.
 errors:  what the guest finds wrong when it looks at all of its memory afterwards.
 QEMU runs as root under TCG with max-bandwidth out of the way and a downtime limit of 300 ms. A mode that does not converge
@@ -21,6 +22,7 @@ from lab.bench import Bench
 from lab.deadline import LabError
 from lab.qemu import Qemu
 from machine import rows_as_table
+from migrate_charts import files
 
 SUMMARY = "total time, gap, bytes and page requests of a live migration, beside QEMU's own modes"
 SECONDS = 90
@@ -43,11 +45,19 @@ def moment(qemu: Qemu, name: str) -> float:
     raise LabError(f"{qemu.name} never said {name}")
 
 
+def blocked_ms(info: dict[str, Any]) -> float | None:
+    """Of the destination's query-migrate: its vCPUs' waits, added up; None where QEMU does not tell."""
+    waits = info.get("postcopy-vcpu-blocktime")
+    return None if waits is None else float(sum(waits))
+
+
 def by_qemu(source: Qemu, destination: Qemu, mode: str) -> dict[str, Any]:
     extra = {"pre-copy": [], "post-copy": ["postcopy-ram"], "post-copy-preempt": ["postcopy-ram", "postcopy-preempt"]}[mode]
     for qemu in (source, destination):
         capabilities(qemu, extra)
         qemu.qmp.execute("migrate-set-parameters", max_bandwidth=16 << 30, downtime_limit=300)
+    if mode != "pre-copy":
+        capabilities(destination, ["postcopy-blocktime"])
     destination.qmp.execute("migrate-incoming", uri=destination.incoming_uri)
     began = time.monotonic()
     source.qmp.execute("migrate", uri=destination.incoming_uri)
@@ -63,7 +73,8 @@ def by_qemu(source: Qemu, destination: Qemu, mode: str) -> dict[str, Any]:
             return {"total_ms": None}
         time.sleep(0.005)
     return {"total_ms": (time.monotonic() - began) * 1000, "bytes": status["ram"]["transferred"],
-            "requests": status["ram"].get("postcopy-requests")}
+            "requests": status["ram"].get("postcopy-requests"),
+            "blocked_ms": blocked_ms(destination.qmp.execute("query-migrate"))}
 
 
 def by_heca(bench: Bench, source: Qemu, destination: Qemu) -> dict[str, Any]:
@@ -110,5 +121,9 @@ def table(result: dict[str, Any]) -> str:
              "mb": row["bytes"] / 1e6 if row.get("bytes") is not None else None} for row in result["rows"]]
     return rows_as_table(rows, {
         "system": "system", "mode": "mode", "ram_mib": "RAM MiB", "dirty_mbps": "dirty MB/s", "total_ms": "total ms",
-        "gap_ms": "gap ms", "mb": "MB", "requests": "requests", "p50": "request p50 us", "p99": "p99 us", "work": "work",
-        "errors": "errors"})
+        "gap_ms": "gap ms", "mb": "MB", "requests": "requests", "p50": "request p50 us", "p99": "p99 us",
+        "blocked_ms": "blocked ms", "work": "work", "errors": "errors"})
+
+
+def pictures(result: dict[str, Any]) -> dict[str, str]:
+    return files(result)
