@@ -17,9 +17,6 @@ using control::Severity;
 namespace {
 
 constexpr std::chrono::seconds kQemuPatience{5};
-/// From Depart until libvirt has led QEMU to the switch-over. No longer: a migration that libvirt has given up without a word
-/// would leave x-ignore-shared on, and a save would write an image without RAM.
-constexpr std::chrono::seconds kStreamPatience{30};
 
 /// The destination's hecad asked for it: it has prepared itself.
 class PreparedAlready final : public control::MigrationApi {
@@ -48,12 +45,12 @@ class PreparedAlready final : public control::MigrationApi {
 struct Leavers::Entry final : control::ProgressSink {
   Entry(const std::atomic<bool>& stopping_now, std::shared_ptr<guest::MigratingVm> qemu, store::ImageSponsor& images,
         Departures& departures, control::Lease lease, std::unique_ptr<control::MigrationApi> destination,
-        control::PrepareRequest request)
+        control::PrepareRequest request, Millis patience)
       : stopping(stopping_now),
         vm(std::move(qemu)),
         image(images, departures, std::move(lease)),
         there(std::move(destination)),
-        departure(vm, image, there, std::move(request), {.stream = kStreamPatience}) {}
+        departure(vm, image, there, std::move(request), {.stream = patience}) {}
 
   void OnProgress(const control::Progress&) override {}
   [[nodiscard]] bool Cancelled() const override { return stopping || called_off; }
@@ -68,7 +65,8 @@ struct Leavers::Entry final : control::ProgressSink {
   std::thread thread;
 };
 
-Leavers::Leavers(EventLog& events, FindLeaver find) : events_(events), find_(std::move(find)) {}
+Leavers::Leavers(EventLog& events, FindLeaver find, Millis patience)
+    : events_(events), find_(std::move(find)), patience_(patience) {}
 
 Leavers::~Leavers() {
   stopping_ = true;
@@ -87,7 +85,8 @@ Result<control::Departing> Leavers::Depart(const control::DepartRequest& request
   control::PrepareRequest prepared;
   prepared.region = leaver.record.region;
   leaver.record.image = {request.destination_node, request.destination_address, lease, {}};
-  auto entry = std::make_unique<Entry>(stopping_, leaver.vm, *images_, *departures_, lease, std::move(there), prepared);
+  auto entry = std::make_unique<Entry>(stopping_, leaver.vm, *images_, *departures_, lease, std::move(there), prepared,
+                                       patience_);
   const RegionId region = leaver.record.region;
   HECA_RETURN_IF_ERROR(departures_->Begin(std::move(leaver.record)));
   // Last: from here on QEMU must be told otherwise, whatever happens.
@@ -98,6 +97,7 @@ Result<control::Departing> Leavers::Depart(const control::DepartRequest& request
   entries_.push_back(std::move(entry));
   made->thread = std::thread([this, made, region] {
     const auto summary = made->departure.Run(*made);
+    if (made->departure.phase() == migration::Phase::kAborted) Restore(*made, region);
     if (summary.ok()) {
       events_.Add(Severity::kInfo, EventKind::kDetached, region, "has left, its memory too");
     } else {
@@ -106,6 +106,14 @@ Result<control::Departing> Leavers::Depart(const control::DepartRequest& request
     made->over = true;
   });
   return control::Departing{lease, std::move(leaver.blocks)};
+}
+
+/// QEMU was told before the departure began, which undoes only what it has begun itself.
+void Leavers::Restore(Entry& entry, const RegionId& region) {
+  const Status restored = entry.vm.Restore();
+  if (restored.ok()) return;
+  events_.Add(Severity::kError, EventKind::kAlarm, region,
+              "QEMU keeps x-ignore-shared, and a save would lose its memory: " + restored.ToString());
 }
 
 bool Leavers::Knows(const control::LeaseKey& image) const {

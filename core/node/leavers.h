@@ -12,6 +12,7 @@
 #include <string>
 #include <thread>
 
+#include "base/clock.h"
 #include "control/migration_api.h"
 #include "node/departures.h"
 #include "node/event_log.h"
@@ -26,7 +27,9 @@ class Leavers {
   /// `find` makes the leaver of a domain, or says why it cannot leave.
   using FindLeaver = std::function<Result<Leaver>(const control::DepartRequest&)>;
 
-  Leavers(EventLog& events, FindLeaver find);
+  /// `patience`: from Depart until libvirt has led QEMU to the switch-over. No longer: a migration that libvirt has given up
+  /// without a word would leave x-ignore-shared on, and a save would write an image without RAM.
+  Leavers(EventLog& events, FindLeaver find, Millis patience = std::chrono::seconds(30));
   /// Calls off what has not been switched over; the rest is journaled and goes on with the next hecad.
   ~Leavers();
 
@@ -43,8 +46,11 @@ class Leavers {
  private:
   struct Entry;
 
+  void Restore(Entry& entry, const RegionId& region);
+
   EventLog& events_;
   const FindLeaver find_;
+  const Millis patience_;
   store::ImageSponsor* images_ = nullptr;
   Departures* departures_ = nullptr;
   std::atomic<bool> stopping_{false};

@@ -1,46 +1,21 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "store/image_sponsor.h"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "support/ram_on_tmpfs.h"
+
 namespace heca::store {
 namespace {
 
+using testing::RamOnTmpfs;
+
 constexpr std::uint64_t kPage = kBasePage.value();
-
-/// A RAM file of `pages` pages on tmpfs.
-class RamOnTmpfs {
- public:
-  explicit RamOnTmpfs(std::uint64_t pages) : path_("/dev/shm/heca-image-test-" + std::to_string(::getpid())) {
-    fd_ = unique_fd(::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    EXPECT_EQ(::ftruncate(fd_.get(), static_cast<off_t>(pages * kPage)), 0);
-  }
-  ~RamOnTmpfs() { ::unlink(path_.c_str()); }
-  void Fill(std::uint64_t page, char with) const {
-    const std::string bytes(kPage, with);
-    EXPECT_EQ(::pwrite(fd_.get(), bytes.data(), kPage, static_cast<off_t>(page * kPage)), static_cast<ssize_t>(kPage));
-  }
-  [[nodiscard]] ImageBlock Block(std::uint64_t first, std::uint64_t pages) const {
-    return {os::RamFile::Create(unique_fd(::dup(fd_.get()))).value(), os::FileOffset(first * kPage), Bytes(pages * kPage)};
-  }
-  [[nodiscard]] std::uint64_t PagesHeld() const {
-    struct stat info {};
-    EXPECT_EQ(::fstat(fd_.get(), &info), 0);
-    return static_cast<std::uint64_t>(info.st_blocks) * 512 / kPage;
-  }
-
- private:
-  std::string path_;
-  unique_fd fd_;
-};
 
 std::vector<ImageBlock> One(ImageBlock block) {
   std::vector<ImageBlock> blocks;
