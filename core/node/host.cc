@@ -51,6 +51,7 @@ std::vector<control::NamedFact> KernelFacts(const os::UffdAbilities& abilities) 
           {"uffd-sufficient", yes(abilities.sufficient)},
           {"uffd-poison", yes(abilities.poison)},
           {"uffd-wp-async", yes(abilities.write_protect_async)},
+          {"pagemap-scan", yes(abilities.page_scan)},
           {"uffd-continue-wp", yes(abilities.continue_protected)}};
 }
 

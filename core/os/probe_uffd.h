@@ -14,6 +14,7 @@ struct UffdAbilities {
   bool sufficient = false;        ///< every RequiredUffdFeatures() bit is there
   bool poison = false;            ///< UFFDIO_POISON (6.6)
   bool write_protect_async = false;  ///< WP_ASYNC (6.7)
+  bool page_scan = false;         ///< PAGEMAP_SCAN tells what was written and arms it anew (6.7), tried on pages
   bool continue_protected = false;   ///< UFFDIO_CONTINUE keeps a page armed (6.4), tried on a page
   bool device = false;            ///< /dev/userfaultfd can be opened (6.1)
 };

@@ -134,6 +134,16 @@ std::optional<std::uint64_t> ParseField(std::string_view text, std::string_view 
   return value;
 }
 
+std::optional<std::uint64_t> ParseUffdFeatures(std::string_view text) {
+  std::optional<std::uint64_t> features;
+  ForEachLine(text, [&](std::string_view line) {
+    if (!line.starts_with("API:")) return;
+    const std::size_t version_end = line.find(':', 4);
+    if (version_end != std::string_view::npos) features = Number(line.substr(version_end + 1), 16);
+  });
+  return features;
+}
+
 ProcessStatus ParseStatus(std::string_view text) {
   ProcessStatus status;
   ForEachLine(text, [&](std::string_view line) {
@@ -279,6 +289,15 @@ Result<std::uint64_t> ReadFdFlags(pid_t pid, int fd) {
   const auto flags = ParseField(text, "flags", 8);
   if (!flags) return Status(ErrorCode::kInternal, "no flags in " + path);
   return *flags;
+}
+
+Result<std::optional<std::uint64_t>> ReadUffdFeatures(pid_t pid, int fd) {
+  const std::string path = Path(pid, fmt::format("fdinfo/{}", fd));
+  HECA_ASSIGN_OR_RETURN(const std::string text, ReadSmallFile(path));
+  const auto features = ParseUffdFeatures(text);
+  if (!features) return Status(ErrorCode::kInternal, path + " is no userfaultfd's");
+  if ((*features & kUffdHandshaken) == 0) return std::optional<std::uint64_t>();
+  return std::optional(*features & ~kUffdHandshaken);
 }
 
 Result<TaskSyscall> ReadTaskSyscall(pid_t pid, pid_t tid) {

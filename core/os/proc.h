@@ -67,6 +67,10 @@ struct OpenFile {
 [[nodiscard]] TaskSyscall ParseTaskSyscall(std::string_view text);
 /// Value of "key:" in the text of a fdinfo or io file, in the given base.
 [[nodiscard]] std::optional<std::uint64_t> ParseField(std::string_view text, std::string_view key, int base = 10);
+/// The features of a userfaultfd from the text of its fdinfo ("API: aa:FEATURES:IOCTLS"), with kUffdHandshaken.
+[[nodiscard]] std::optional<std::uint64_t> ParseUffdFeatures(std::string_view text);
+/// Set by the kernel itself once UFFDIO_API was done (UFFD_FEATURE_INITIALIZED of fs/userfaultfd.c).
+inline constexpr std::uint64_t kUffdHandshaken = std::uint64_t{1} << 31;
 /// Mappings of smaps text that carry the VmFlag `flag` ("lo": locked).
 [[nodiscard]] std::vector<Mapping> ParseSmapsWithFlag(std::string_view text, std::string_view flag);
 
@@ -86,6 +90,8 @@ struct OpenFile {
 [[nodiscard]] std::vector<pid_t> ListProcesses();
 /// The open(2) flags of descriptor `fd` of the process (O_DIRECT and the like), from fdinfo.
 [[nodiscard]] Result<std::uint64_t> ReadFdFlags(pid_t pid, int fd);
+/// Features that UFFDIO_API gave the process's userfaultfd `fd`; nullopt: it was not done, so nothing is registered.
+[[nodiscard]] Result<std::optional<std::uint64_t>> ReadUffdFeatures(pid_t pid, int fd);
 [[nodiscard]] Result<TaskSyscall> ReadTaskSyscall(pid_t pid, pid_t tid);
 /// Completed read system calls of a thread (syscr of its io file): counted at the end of each read, pread, readv,
 /// preadv; a thread that is inside one has not counted it yet.

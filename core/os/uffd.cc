@@ -52,6 +52,12 @@ std::uint64_t RequiredUffdFeatures() {
 
 std::uint64_t WantedUffdFeatures() { return RequiredUffdFeatures() | abi::kFeaturePoison; }
 
+std::uint64_t SyncTrackingFeatures() { return UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM; }
+
+std::uint64_t AsyncTrackingFeatures() {
+  return SyncTrackingFeatures() | abi::kFeatureWpUnpopulated | abi::kFeatureWpAsync;
+}
+
 Result<Uffd> Uffd::OpenForSelf() {
   unique_fd device(::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC));
   if (device) {
@@ -73,9 +79,17 @@ Result<UffdHandshake> Uffd::Handshake(std::uint64_t features) {
 }
 
 Status Uffd::Register(TargetAddress start, Bytes length) {
+  return RegisterFor(UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP, start, length);
+}
+
+Status Uffd::RegisterWriteProtect(TargetAddress start, Bytes length) {
+  return RegisterFor(UFFDIO_REGISTER_MODE_WP, start, length);
+}
+
+Status Uffd::RegisterFor(std::uint64_t modes, TargetAddress start, Bytes length) {
   uffdio_register reg{};
   reg.range = Range(start, length);
-  reg.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP;
+  reg.mode = modes;
   if (::ioctl(fd_.get(), UFFDIO_REGISTER, &reg) == 0) return Status();
   return Status::FromErrno(errno, "UFFDIO_REGISTER of the region's memory", ErrorScope::kRegion);
 }

@@ -47,6 +47,11 @@ enum class Arm : std::uint8_t { kNo = 0, kYes = 1 };
 /// Features the engine cannot do without, and those it uses where the kernel has them (UFFD_FEATURE_* bits).
 [[nodiscard]] std::uint64_t RequiredUffdFeatures();
 [[nodiscard]] std::uint64_t WantedUffdFeatures();
+/// Features of a descriptor that only tells which pages are written. Async: the kernel lifts the protection at the first
+/// write and notes it for PAGEMAP_SCAN, nobody waits. Sync: the writer waits for whoever reads the descriptor. The sets are
+/// fixed for as long as a descriptor of an older hecad may be met: by them it is recognised in the process.
+[[nodiscard]] std::uint64_t AsyncTrackingFeatures();
+[[nodiscard]] std::uint64_t SyncTrackingFeatures();
 
 /// Owns the descriptor. Thread-safe as far as the kernel is; the engine uses it from its loop alone.
 class Uffd {
@@ -62,6 +67,8 @@ class Uffd {
   Result<UffdHandshake> Handshake(std::uint64_t features);
   /// Registers MISSING, MINOR and WP. Repeating it is harmless. kBusy: another context owns the range.
   Status Register(TargetAddress start, Bytes length);
+  /// Registers WP alone: holes are the kernel's to fill, as without us.
+  Status RegisterWriteProtect(TargetAddress start, Bytes length);
   /// Nobody waits for this range any more when it returns.
   Status Unregister(TargetAddress start, Bytes length);
 
@@ -77,6 +84,7 @@ class Uffd {
   UffdAnswer Wake(TargetAddress at, Bytes length);
 
  private:
+  Status RegisterFor(std::uint64_t modes, TargetAddress start, Bytes length);
   unique_fd fd_;
 };
 

@@ -10,6 +10,7 @@
 
 namespace heca::os::abi {
 
+inline constexpr std::uint64_t kFeatureWpUnpopulated = std::uint64_t{1} << 13;  // Linux 6.4
 inline constexpr std::uint64_t kFeaturePoison = std::uint64_t{1} << 14;   // Linux 6.6
 inline constexpr std::uint64_t kFeatureWpAsync = std::uint64_t{1} << 15;  // Linux 6.7
 inline constexpr std::uint64_t kContinueModeWp = std::uint64_t{1} << 1;   // Linux 6.4

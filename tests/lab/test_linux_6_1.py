@@ -127,7 +127,7 @@ def test_process_at_a_third_with_a_crash(machine: Machine, long_form: bool) -> N
     governed = Governed(machine, 48)
     kernel = governed.hecactl("status")["node"]["kernel"]
     assert kernel == {"uffd-device": "yes", "uffd-sufficient": "yes", "uffd-poison": "no", "uffd-wp-async": "no",
-                      "uffd-continue-wp": "no"}
+                      "pagemap-scan": "no", "uffd-continue-wp": "no"}
     governed.hecactl(f"attach --pid {governed.pid} --local 16MiB --name p")
     governed.goes_on()
     for _ in range(20 if long_form else 1):

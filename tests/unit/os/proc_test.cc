@@ -19,6 +19,12 @@
 namespace heca::os {
 namespace {
 
+TEST(ParseUffdFeaturesTest, KnowsAFreshOneFromOneInUse) {
+  EXPECT_EQ(ParseUffdFeatures("pending:\t0\ntotal:\t0\nAPI:\taa:0:80000000000001ff\n"), 0U);
+  EXPECT_EQ(ParseUffdFeatures("pos:\t0\nAPI:\taa:8000b001:80000000000001ff\n"), 0x8000b001U);
+  EXPECT_EQ(ParseUffdFeatures("pos:\t0\nflags:\t02\n"), std::nullopt);
+}
+
 TEST(ParseMapsTest, ReadsSharedFilesWithBlanksAndDeletedOnes) {
   const auto maps = ParseMaps(
       "7eff9bffd000-7effa3ffd000 rw-s 00001000 00:1b 4                          /dev/shm/qemu back (deleted)\n"
