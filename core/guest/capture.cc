@@ -28,12 +28,6 @@ constexpr const char* kUffdLink = "anon_inode:[userfaultfd]";
 constexpr std::uint64_t kIocNew = _IO(0xAA, 0x00);
 constexpr std::uint64_t kUffdFlags = O_CLOEXEC | O_NONBLOCK;
 
-std::string JoinNumbers(const std::vector<int>& numbers) {
-  std::string text;
-  for (const int n : numbers) text += fmt::format("{}{}", text.empty() ? "" : ", ", n);
-  return text;
-}
-
 /// Descriptors of the process that are the character device `rdev`.
 Result<std::vector<int>> ListDeviceFds(pid_t pid, dev_t rdev) {
   HECA_ASSIGN_OR_RETURN(const std::vector<os::OpenFile> files, os::ListOpenFiles(pid));
@@ -134,6 +128,37 @@ Result<CapturedUffd> CopyOut(ProcessId process, unique_fd pidfd, int target_fd, 
   return captured;
 }
 
+/// Somebody in this very process has captured it and will use it. Each userfaultfd has an inode of its own; on a kernel where
+/// they share one the answer is yes too often, which is the safe side.
+bool HeldHere(pid_t pid, int fd) {
+  struct stat theirs {};
+  if (::stat(fmt::format("/proc/{}/fd/{}", pid, fd).c_str(), &theirs) != 0) return true;
+  const Result<std::vector<int>> own = ListUffds(::getpid());
+  return !own.ok() || std::any_of(own->begin(), own->end(), [&theirs](int mine) {
+    struct stat ours {};
+    return ::fstat(mine, &ours) == 0 && ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev;
+  });
+}
+
+/// Closes what was made and never used; refuses what is in use.
+Status ClearTheWay(ProcessId process, const std::vector<int>& existing, Deadline deadline) {
+  std::vector<int> unused;
+  for (const int fd : existing) {
+    HECA_ASSIGN_OR_RETURN(const auto features, os::ReadUffdFeatures(process.pid, fd));
+    if (features || HeldHere(process.pid, fd)) {
+      return {ErrorCode::kAlreadyExists,
+              fmt::format("process {} has a userfaultfd already (descriptor {}): take it over, or detach what governs "
+                          "this memory", process.pid, fd)};
+    }
+    unused.push_back(fd);
+  }
+  for (const int fd : unused) {
+    Log().warn("process {} has a userfaultfd that was never used (descriptor {}): closing it", process.pid, fd);
+    HECA_RETURN_IF_ERROR(CloseUffdInTarget(process, fd, deadline).status());
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<ProcessId> IdentifyProcess(pid_t pid) {
@@ -154,11 +179,7 @@ Result<CapturedUffd> CaptureUffd(pid_t pid, Qmp* qmp, const CaptureOptions& opti
   HECA_ASSIGN_OR_RETURN(unique_fd pidfd, os::PidfdOpen(pid));
   HECA_ASSIGN_OR_RETURN(const ProcessId process, IdentifyProcess(pid));
   HECA_ASSIGN_OR_RETURN(const std::vector<int> existing, ListUffds(pid));
-  if (!existing.empty() && !options.beside_existing) {
-    return Status(ErrorCode::kAlreadyExists,
-                  fmt::format("process {} has a userfaultfd already (descriptor {}): take it over, or detach what "
-                              "governs this memory", pid, JoinNumbers(existing)));
-  }
+  if (!options.beside_existing) HECA_RETURN_IF_ERROR(ClearTheWay(process, existing, deadline));
   Result<os::InjectResult> made = Status(ErrorCode::kInternal, "nothing injected");
   if (qmp != nullptr) {
     HECA_ASSIGN_OR_RETURN(const LentDevice device, LentDevice::Lend(pid, *qmp, deadline));

@@ -48,7 +48,9 @@ struct CaptureOptions {
 };
 
 /// Makes a userfaultfd in process `pid` and copies it. `qmp` is the monitor of that very process (checked) or null.
-/// kAlreadyExists: there is one already, left by a hecad before this one: see TakeOverUffd and CloseUffdInTarget.
+/// One that nobody has done UFFDIO_API with is a left-over of a hecad that was killed right after it made it, and serves
+/// nothing: it is closed first. kAlreadyExists: there is one in use, perhaps of a hecad before this one: see TakeOverUffd
+/// and CloseUffdInTarget.
 [[nodiscard]] Result<CapturedUffd> CaptureUffd(pid_t pid, Qmp* qmp, const CaptureOptions& options, Deadline deadline);
 
 /// Numbers of the userfaultfds in the process's descriptor table.

@@ -183,6 +183,18 @@ TEST(CaptureProcessTest, ASeccompFilterIsNotTriedUnasked) {
   EXPECT_TRUE(captured.ok()) << captured.status().ToString();
 }
 
+TEST(CaptureProcessTest, WhatAKilledHecadMadeAndNeverUsedIsNotInTheWay) {
+  const Sleeper child;
+  ASSERT_TRUE(CaptureUffd(child.pid(), nullptr, {}, Soon()).ok());  // our copy goes, as by SIGKILL before the journal
+  ASSERT_EQ(ListUffds(child.pid())->size(), 1U);
+  const auto captured = CaptureUffd(child.pid(), nullptr, {}, Soon());
+  ASSERT_TRUE(captured.ok()) << captured.status().ToString();
+  EXPECT_EQ(ListUffds(child.pid()).value(), std::vector<int>{captured->target_fd});
+  EXPECT_EQ(CaptureUffd(child.pid(), nullptr, {}, Soon()).status().code(), ErrorCode::kAlreadyExists)
+      << "somebody in this process has it and will use it";
+  EXPECT_TRUE(Handshake(captured->uffd));
+}
+
 TEST(CaptureProcessTest, DeadPid) {
   EXPECT_EQ(CaptureUffd(0x3ffffff0, nullptr, {}, Soon()).status().code(), ErrorCode::kNotFound);
 }
