@@ -67,6 +67,7 @@ std::string_view ToString(FailPoint point) {
     case FailPoint::kCrashAfterCopy: return "crash-after-copy";
     case FailPoint::kCrashAfterFaultRead: return "crash-after-fault-read";
     case FailPoint::kCrashAtOpenData: return "crash-at-open-data";
+    case FailPoint::kCrashInPreCopy: return "crash-in-pre-copy";
     case FailPoint::kCrashWhileStreaming: return "crash-while-streaming";
     case FailPoint::kCrashAtSwitchOver: return "crash-at-switch-over";
     case FailPoint::kCrashAtOpen: return "crash-at-open";

@@ -24,6 +24,7 @@ enum class FailPoint : std::uint8_t {
   kCrashAfterCopy,        ///< the page is placed, Here is not journaled
   kCrashAfterFaultRead,   ///< a fault was read from the userfaultfd and not answered
   kCrashAtOpenData,       ///< sponsor: a lease was granted, and its owner asks for a data connection
+  kCrashInPreCopy,        ///< migration: memory is about to be copied ahead
   kCrashWhileStreaming,   ///< migration: QEMU was told to send the device state
   kCrashAtSwitchOver,     ///< migration: the image is open, the destination was not told
   kCrashAtOpen,           ///< migration: the destination is told that it may serve, and has not noted it

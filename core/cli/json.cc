@@ -102,6 +102,8 @@ Json ToJson(const control::MigrationSummary& summary) {
           {"mode", Word(summary.mode)},
           {"total_ms", summary.total.count()},
           {"downtime_ns", summary.downtime.count()},
+          {"rounds", summary.rounds},
+          {"ahead_bytes", summary.ahead.value()},
           {"memory_bytes", summary.memory.value()},
           {"moved_bytes", summary.moved.value()},
           {"zero_bytes", summary.zero.value()},

@@ -159,6 +159,9 @@ std::string MigrationText(const control::MigrationSummary& summary, const std::s
   std::string text = fmt::format("region {}: moved to {}, {}\n", summary.region, destination, ToString(summary.mode));
   text += Line("total", FormatSpan(summary.total));
   text += Line("downtime", FormatSpan(summary.downtime));
+  if (summary.rounds > 0) {
+    text += Line("ahead", fmt::format("{} in {} rounds", FormatSize(summary.ahead), summary.rounds));
+  }
   text += Line("memory", FormatSize(summary.memory));
   text += Line("moved", fmt::format("{} ({})", FormatSize(summary.moved), Percent(summary.moved, summary.memory)));
   text += Line("zero", fmt::format("{} ({})", FormatSize(summary.zero), Percent(summary.zero, summary.memory)));

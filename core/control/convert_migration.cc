@@ -73,6 +73,14 @@ void GiveBlocks(const Value& from, Message& to) {
   }
 }
 
+/// Where none is given, `to` stays.
+Status TakeMode(v1::MigrationMode from, MigrationMode& to) {
+  if (from == v1::MIGRATION_MODE_INVALID) return Status();
+  to = EnumFrom(from, MigrationMode::kPreCopy);
+  if (to != MigrationMode::kInvalid) return Status();
+  return Invalid("migration mode " + std::to_string(from) + " is not known to this hecad");
+}
+
 Result<Nanos> NanosOf(std::uint64_t ns) {
   if (ns > kMaxSpanNs) return Invalid("a time of " + std::to_string(ns) + " ns is out of range");
   return NanosFrom(ns);
@@ -102,7 +110,11 @@ void ToMessage(const MigrateSpec& from, v1::MigrateRequest& to) {
   to.set_bandwidth_bytes(from.bandwidth);
 }
 
-Result<std::vector<PageRun>> FromMessage(const v1::DeclareHolesRequest& from) {
+Result<std::vector<PageRun>> FromMessage(const v1::TellRequest& from) {
+  if (EnumFrom(from.news(), PageNews::kChanged) == PageNews::kInvalid) {
+    return Status(ErrorCode::kInvalidArgument,
+                  "news " + std::to_string(from.news()) + " of pages, which this hecad does not know");
+  }
   if (from.runs_size() > kMaxRuns) {
     return Status(ErrorCode::kInvalidArgument, std::to_string(from.runs_size()) + " runs of pages at once: at most " +
                                                    std::to_string(kMaxRuns));
@@ -132,12 +144,7 @@ Result<MigrateSpec> FromMessage(const v1::MigrateRequest& from) {
   to.destination_pid = from.destination_pid();
   to.destination_qmp = from.destination_qmp();
   to.uri = from.uri();
-  if (from.mode() != v1::MIGRATION_MODE_INVALID) {
-    to.mode = EnumFrom(from.mode(), MigrationMode::kPreCopy);
-    if (to.mode == MigrationMode::kInvalid) {
-      return Invalid("migration mode " + std::to_string(from.mode()) + " is not known to this hecad");
-    }
-  }
+  HECA_RETURN_IF_ERROR(TakeMode(from.mode(), to.mode));
   if (from.has_downtime_goal_ms()) {
     if (from.downtime_goal_ms() == 0 || from.downtime_goal_ms() > kMaxDowntimeMs) {
       return Invalid("downtime goal of " + std::to_string(from.downtime_goal_ms()) + " ms: must be 1 to 2000000");
@@ -159,6 +166,8 @@ void ToMessage(const MigrationSummary& from, v1::MigrationSummary& to) {
   to.set_faults(from.faults);
   to.set_fault_p50_ns(CountOf(from.fault_p50));
   to.set_fault_p99_ns(CountOf(from.fault_p99));
+  to.set_ahead_bytes(from.ahead.value());
+  to.set_rounds(from.rounds);
 }
 
 MigrationSummary FromMessage(const v1::MigrationSummary& from) {
@@ -173,6 +182,8 @@ MigrationSummary FromMessage(const v1::MigrationSummary& from) {
   to.faults = from.faults();
   to.fault_p50 = NanosFrom(from.fault_p50_ns());
   to.fault_p99 = NanosFrom(from.fault_p99_ns());
+  to.ahead = Bytes(from.ahead_bytes());
+  to.rounds = from.rounds();
   return to;
 }
 
@@ -181,6 +192,7 @@ void ToMessage(const DepartRequest& from, v1::DepartRequest& to) {
   to.set_uuid(Utf8(from.uuid));
   to.set_destination_node(Utf8(from.destination_node));
   to.set_destination_address(Utf8(from.destination_address));
+  to.set_mode(EnumTo<v1::MigrationMode>(from.mode));
 }
 
 Result<DepartRequest> FromMessage(const v1::DepartRequest& from) {
@@ -188,7 +200,9 @@ Result<DepartRequest> FromMessage(const v1::DepartRequest& from) {
   HECA_RETURN_IF_ERROR(CheckName("uuid", from.uuid(), false));
   HECA_RETURN_IF_ERROR(CheckName("destination's node name", from.destination_node(), false));
   HECA_RETURN_IF_ERROR(CheckEndpoint("destination's address", from.destination_address()));
-  return DepartRequest{from.domain(), from.uuid(), from.destination_node(), from.destination_address()};
+  DepartRequest to{from.domain(), from.uuid(), from.destination_node(), from.destination_address()};
+  HECA_RETURN_IF_ERROR(TakeMode(from.mode(), to.mode));
+  return to;
 }
 
 void ToMessage(const Departing& from, v1::Departing& to) {

@@ -15,8 +15,8 @@ namespace heca::control {
 /// Largest number of RAM blocks of a VM.
 inline constexpr int kMaxRamBlocks = 64;
 
-/// Largest number of runs of one DeclareHoles: some 20 KiB.
-inline constexpr int kMaxRuns = 1024;
+/// Largest number of runs of one Tell: a message stays below what a peer may send (64 KiB).
+inline constexpr int kMaxRuns = 4096;
 
 /// Refuses what a message cannot say: no VM, or two.
 [[nodiscard]] Status CheckSpec(const MigrateSpec& spec);
@@ -29,7 +29,7 @@ void ToMessage(const Departing& from, v1::Departing& to);
 void ToMessage(const PrepareRequest& from, v1::PrepareRequest& to);
 void ToMessage(const Arrival& from, v1::Arrival& to);
 
-[[nodiscard]] Result<std::vector<PageRun>> FromMessage(const v1::DeclareHolesRequest& from);
+[[nodiscard]] Result<std::vector<PageRun>> FromMessage(const v1::TellRequest& from);
 [[nodiscard]] Result<MigrateSpec> FromMessage(const v1::MigrateRequest& from);
 [[nodiscard]] MigrationSummary FromMessage(const v1::MigrationSummary& from);
 [[nodiscard]] Result<DepartRequest> FromMessage(const v1::DepartRequest& from);

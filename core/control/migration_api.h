@@ -4,7 +4,11 @@
 // (control/migration_client.h) implements it over gRPC between peers.
 //
 //   Prepare ──> prepared ──Open──> open ──(RESUME there)──> running ──(last page)──> complete
-//                  └────── Abort ───┴──> gone                   (no way back from here)
+//                │  Tell │           │                          (no way back from here)
+//                └───────┴── Abort ──┴──> gone
+//
+// Pages may come ahead, while the VM still runs at the source: from the first Tell before Open on, the destination copies
+// what it lacks, and the source tells which copies are void. Nobody is answered from them before Open.
 //
 // Every call after Prepare shows the key of the image's lease, whose secret only the two sides know. A wrong key is
 // kPermissionDenied, an arrival that is not known (any more) kNotFound.
@@ -30,11 +34,14 @@ class MigrationApi {
   [[nodiscard]] virtual Status Prepare(const PrepareRequest& request) = 0;
   /// The source's VM is stopped and its disks are drained: serve faults from the image from now on. May be repeated.
   [[nodiscard]] virtual Status Open(const RegionId& region, const LeaseKey& image) = 0;
-  /// These pages of the stopped VM hold nothing: they need no copy. Told after Open, because finding them takes time in
-  /// which the VM need not stand still. kInvalidArgument: not pages of the image.
-  [[nodiscard]] virtual Status DeclareHoles(const RegionId& region, const LeaseKey& image,
-                                            const std::vector<PageRun>& runs) = 0;
-  [[nodiscard]] virtual Result<Arrival> Look(const RegionId& region, const LeaseKey& image) = 0;
+  /// News of pages; when it returns, no copy of a changed page is used any more. Empty ones are a saving only, and may be
+  /// told after Open, because finding them takes time. May be repeated. kInvalidArgument: not pages of the image;
+  /// kFailedPrecondition: pages that changed after Open.
+  [[nodiscard]] virtual Status Tell(const RegionId& region, const LeaseKey& image, PageNews news,
+                                    const std::vector<PageRun>& runs) = 0;
+  /// How far it is; from now on copies are made at `bandwidth` bytes a second (0: as fast as it goes). Pages that a thread
+  /// waits for are not held up.
+  [[nodiscard]] virtual Result<Arrival> Look(const RegionId& region, const LeaseKey& image, std::uint64_t bandwidth) = 0;
   /// kFailedPrecondition once the VM runs there.
   [[nodiscard]] virtual Status Abort(const RegionId& region, const LeaseKey& image, const std::string& why) = 0;
 };

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "control/checks.h"
+#include "control/convert_enum.h"
 #include "control/convert_migration.h"
 #include "control/convert_sponsor.h"
 #include "control/peer_caller.h"
@@ -85,23 +86,29 @@ Status MigrationClient::Open(const RegionId& region, const LeaseKey& image) {
   return impl_->Send(&Stub::Open, About<v1::OpenRequest>(region, image), reply);
 }
 
-Status MigrationClient::DeclareHoles(const RegionId& region, const LeaseKey& image, const std::vector<PageRun>& runs) {
-  for (std::size_t begin = 0; begin < runs.size(); begin += kMaxRuns) {
-    auto message = About<v1::DeclareHolesRequest>(region, image);
+Status MigrationClient::Tell(const RegionId& region, const LeaseKey& image, PageNews news,
+                             const std::vector<PageRun>& runs) {
+  std::size_t begin = 0;
+  do {  // also once for none: pages may come ahead from then on
+    auto message = About<v1::TellRequest>(region, image);
+    message.set_news(EnumTo<v1::PageNews>(news));
     for (std::size_t i = begin; i < std::min(runs.size(), begin + kMaxRuns); ++i) {
       v1::PageRun* const run = message.add_runs();
       run->set_first(runs[i].first);
       run->set_pages(runs[i].pages);
     }
-    v1::DeclareHolesReply reply;
-    HECA_RETURN_IF_ERROR(impl_->Send(&Stub::DeclareHoles, message, reply));
-  }
+    v1::TellReply reply;
+    HECA_RETURN_IF_ERROR(impl_->Send(&Stub::Tell, message, reply));
+    begin += kMaxRuns;
+  } while (begin < runs.size());
   return Status();
 }
 
-Result<Arrival> MigrationClient::Look(const RegionId& region, const LeaseKey& image) {
+Result<Arrival> MigrationClient::Look(const RegionId& region, const LeaseKey& image, std::uint64_t bandwidth) {
+  auto message = About<v1::LookRequest>(region, image);
+  message.set_bandwidth_bytes(bandwidth);
   v1::Arrival reply;
-  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::Look, About<v1::LookRequest>(region, image), reply));
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::Look, message, reply));
   return impl_->Checked(FromMessage(reply));
 }
 

@@ -30,9 +30,9 @@ class MigrationClient final : public MigrationApi {
   [[nodiscard]] Status Prepare(const PrepareRequest& request) override;
   [[nodiscard]] Status Open(const RegionId& region, const LeaseKey& image) override;
   /// In as many calls as it takes.
-  [[nodiscard]] Status DeclareHoles(const RegionId& region, const LeaseKey& image,
-                                    const std::vector<PageRun>& runs) override;
-  [[nodiscard]] Result<Arrival> Look(const RegionId& region, const LeaseKey& image) override;
+  [[nodiscard]] Status Tell(const RegionId& region, const LeaseKey& image, PageNews news,
+                            const std::vector<PageRun>& runs) override;
+  [[nodiscard]] Result<Arrival> Look(const RegionId& region, const LeaseKey& image, std::uint64_t bandwidth) override;
   /// Of `why` the first KiB is sent.
   [[nodiscard]] Status Abort(const RegionId& region, const LeaseKey& image, const std::string& why) override;
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "control/checks.h"
+#include "control/convert_enum.h"
 #include "control/convert_migration.h"
 #include "control/convert_sponsor.h"
 #include "control/status_map.h"
@@ -50,20 +51,21 @@ grpc::Status MigrationService::Open(grpc::ServerContext* /*context*/, const v1::
   return ToGrpc(api_.Open(request->region(), key.value()));
 }
 
-grpc::Status MigrationService::DeclareHoles(grpc::ServerContext* /*context*/, const v1::DeclareHolesRequest* request,
-                                            v1::DeclareHolesReply* /*reply*/) {
+grpc::Status MigrationService::Tell(grpc::ServerContext* /*context*/, const v1::TellRequest* request,
+                                    v1::TellReply* /*reply*/) {
   const Result<LeaseKey> key = KeyOf(*request);
   if (!key.ok()) return ToGrpc(key.status());
   const Result<std::vector<PageRun>> runs = FromMessage(*request);
   if (!runs.ok()) return ToGrpc(runs.status());
-  return ToGrpc(api_.DeclareHoles(request->region(), key.value(), runs.value()));
+  const auto news = EnumFrom(request->news(), PageNews::kChanged);
+  return ToGrpc(api_.Tell(request->region(), key.value(), news, runs.value()));
 }
 
 grpc::Status MigrationService::Look(grpc::ServerContext* /*context*/, const v1::LookRequest* request,
                                     v1::Arrival* reply) {
   const Result<LeaseKey> key = KeyOf(*request);
   if (!key.ok()) return ToGrpc(key.status());
-  const Result<Arrival> arrival = api_.Look(request->region(), key.value());
+  const Result<Arrival> arrival = api_.Look(request->region(), key.value(), request->bandwidth_bytes());
   if (arrival.ok()) ToMessage(arrival.value(), *reply);
   return ToGrpc(arrival.status());
 }

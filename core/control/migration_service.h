@@ -19,8 +19,7 @@ class MigrationService final : public v1::MigrationService::Service {
   grpc::Status Prepare(grpc::ServerContext* context, const v1::PrepareRequest* request,
                        v1::PrepareReply* reply) override;
   grpc::Status Open(grpc::ServerContext* context, const v1::OpenRequest* request, v1::OpenReply* reply) override;
-  grpc::Status DeclareHoles(grpc::ServerContext* context, const v1::DeclareHolesRequest* request,
-                            v1::DeclareHolesReply* reply) override;
+  grpc::Status Tell(grpc::ServerContext* context, const v1::TellRequest* request, v1::TellReply* reply) override;
   grpc::Status Look(grpc::ServerContext* context, const v1::LookRequest* request, v1::Arrival* reply) override;
   grpc::Status Abort(grpc::ServerContext* context, const v1::AbortRequest* request, v1::AbortReply* reply) override;
 

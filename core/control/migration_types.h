@@ -37,6 +37,15 @@ struct MigrateSpec {
   std::uint64_t bandwidth = 0;  ///< bytes a second for what is copied ahead or behind; 0: as fast as it goes
 };
 
+/// What an operator changes of a migration that is under way, or orders of the one that libvirt begins within two minutes.
+struct SteerSpec {
+  RegionId region;
+  bool switch_now = false;  ///< the VM changes over as soon as it can; what is left follows
+  std::optional<std::uint64_t> bandwidth;  ///< bytes a second; 0: as fast as it goes
+  std::optional<MigrationMode> mode;       ///< this and the next: only of one that has not begun
+  std::optional<Millis> downtime_goal;
+};
+
 /// What has been reached; of a migration that went well, all of it.
 struct MigrationSummary {
   RegionId region;
@@ -46,6 +55,8 @@ struct MigrationSummary {
   Bytes memory;              ///< of the VM
   Bytes moved;               ///< pages that were copied over the network
   Bytes zero;                ///< pages that needed no copy, since they hold nothing
+  Bytes ahead;               ///< of `moved`: before the VM stopped
+  std::uint32_t rounds = 0;  ///< in which that was done
   std::uint64_t faults = 0;  ///< pages that a thread of the VM had to wait for
   Nanos fault_p50{0};        ///< how long
   Nanos fault_p99{0};
@@ -78,12 +89,20 @@ struct PageRun {
   bool operator==(const PageRun&) const = default;
 };
 
+/// What the source says of pages, by itself.
+enum class PageNews : std::uint8_t {
+  kInvalid = 0,
+  kEmpty = 1,    ///< they hold nothing: they need no copy
+  kChanged = 2,  ///< what was copied of them so far is void; only before Open
+};
+
 /// What a destination asks of the hecads around it when libvirt has started a domain there that waits for a VM.
 struct DepartRequest {
   std::string domain;               ///< libvirt's name
   std::string uuid;
   std::string destination_node;
   std::string destination_address;  ///< HOST:PORT of its control plane
+  MigrationMode mode = MigrationMode::kPostCopy;  ///< as the domain's metadata ask
 };
 
 /// The VM that is about to leave, and may: its QEMU leaves RAM out of its stream from now on.

@@ -39,13 +39,35 @@ Result<std::unique_ptr<RegionEngine>> RegionEngine::Start(EngineParts parts, Sta
   return engine;
 }
 
+void RegionEngine::Fill() {
+  if (!open_.load() && !filling_.exchange(true)) loop_->StartClosed();
+}
+
 void RegionEngine::Open() {
-  if (!open_.exchange(true)) loop_->Start();
+  if (open_.exchange(true)) return;
+  if (filling_.load()) {
+    loop_->Request(kRequestOpen);
+  } else {
+    loop_->Start();
+  }
 }
 
 void RegionEngine::SetLimit(PageCount limit) { loop_->SetLimit(limit); }
 
-void RegionEngine::DeclareHoles(std::vector<region::PageRun> runs) { loop_->DeclareHoles(std::move(runs)); }
+Status RegionEngine::Tell(News news, std::vector<region::PageRun> runs, Deadline deadline) {
+  if (news == News::kChanged && (open_.load() || !filling_.load())) {
+    return {ErrorCode::kFailedPrecondition, "pages change only while they come ahead of their VM", ErrorScope::kRegion};
+  }
+  const std::uint64_t number = loop_->Tell(news, std::move(runs));
+  while (loop_->news().taken_in() < number) {
+    if (!loop_->running()) return {ErrorCode::kUnavailable, "the region is not served", ErrorScope::kRegion};
+    if (deadline.Passed()) return {ErrorCode::kDeadlineExceeded, "the region's loop is busy", ErrorScope::kRegion};
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+  return {};
+}
+
+void RegionEngine::SetPace(Bytes a_second) { loop_->SetPace(a_second); }
 
 void RegionEngine::StoreGrew() { loop_->Request(kRequestGrow); }
 
@@ -126,7 +148,7 @@ EngineStats RegionEngine::Stats() const {
   stats.bytes_written_back = counters.bytes_written_back.Value();
   stats.bytes_fetched = counters.bytes_fetched.Value();
   stats.discards = counters.discards.Value();
-  stats.holes = loop_->holes_declared();
+  stats.holes = loop_->news().empty_pages();
   stats.slots_used = loop_->slots_used();
   stats.slots_free = loop_->slots_free();
   return stats;

@@ -14,6 +14,7 @@
 #include "fault/engine_config.h"
 #include "fault/engine_events.h"
 #include "fault/engine_stats.h"
+#include "fault/page_news.h"
 #include "fault/policy.h"
 #include "heca/io_guard.h"
 #include "heca/page_store.h"
@@ -67,6 +68,8 @@ class RegionEngine {
   /// Opens readers and writer (may block as PageStore says), makes the handshake, registers the memory, and on
   /// take-over recovers the pages; on failure of a fresh start the target is left as it was. Then starts the threads.
   static Result<std::unique_ptr<RegionEngine>> Start(EngineParts parts, StartMode mode);
+  /// After a start as kArrival: pages come from now on, but faults wait for Open. Once, and before Open.
+  void Fill();
   /// Begins to serve after a start as kArrival; else, and the second time, nothing. Takes some 100 us.
   void Open();
   /// As Stop.
@@ -76,8 +79,11 @@ class RegionEngine {
   void SetLimit(PageCount limit);
   /// The store's lease has more slots.
   void StoreGrew();
-  /// The store says that these pages, which are Away, hold nothing: they become zero pages without a copy.
-  void DeclareHoles(std::vector<region::PageRun> runs);
+  /// What the store says of its pages; see page_news.h. Returns once it is taken in, or kDeadlineExceeded. Only between
+  /// Fill and Open may pages have changed (kFailedPrecondition).
+  Status Tell(News news, std::vector<region::PageRun> runs, Deadline deadline);
+  /// How fast pages come home, in bytes a second; 0: as fast as they can. Pages that a thread waits for are not held up.
+  void SetPace(Bytes a_second);
   /// Detach: see HomeProgress. Cannot be taken back.
   void BringHome();
   [[nodiscard]] HomeProgress Home() const;
@@ -99,6 +105,7 @@ class RegionEngine {
   std::unique_ptr<FaultLoop> loop_;
   const bool can_poison_;
   std::atomic<bool> home_asked_{false};
+  std::atomic<bool> filling_{false};
   std::atomic<bool> open_{false};
 };
 

@@ -40,12 +40,12 @@ void FaultHandler::DrainEvents() {
 
 void FaultHandler::ServeFaults() {
   if (serving_) return;
-  DrainEvents();
+  DrainEvents();  // while the region is closed its faults are kept
   ServeQueued();
 }
 
 void FaultHandler::ServeQueued() {
-  if (serving_) return;
+  if (serving_ || loop_.closed) return;
   serving_ = true;
   while (queue_count_ > 0) {
     const os::UffdEvent event = queue_[queue_head_];

@@ -48,7 +48,7 @@ FaultLoop::FaultLoop(LoopParts parts, std::unique_ptr<PageReader> urgent, std::u
       mover_(parts_.map, *exchange_, wake_, std::move(writer)),
       evictor_(loop_, pager_, fetcher_, sent_, *exchange_, mover_),
       homecoming_(loop_, parts_.uffd, pager_, fetcher_, evictor_),
-      holes_(loop_) {
+      news_(loop_) {
   parts_.config.limit = limit();
   parts_.policy->SetLimit(limit());
   prefetcher_.SetLimit(limit());
@@ -85,6 +85,12 @@ void FaultLoop::Start() {
   thread_ = std::thread([this] { Run(); });
 }
 
+void FaultLoop::StartClosed() {
+  loop_.closed = true;
+  homecoming_.Begin();
+  Start();
+}
+
 void FaultLoop::Stop() {
   Request(kRequestStop);
   if (thread_.joinable()) thread_.join();
@@ -101,9 +107,15 @@ void FaultLoop::SetLimit(PageCount limit) {
   Request(kRequestLimit);
 }
 
-void FaultLoop::DeclareHoles(std::vector<region::PageRun> runs) {
-  holes_.Add(std::move(runs));
+void FaultLoop::SetPace(Bytes a_second) {
+  pace_.store(a_second.value(), std::memory_order_relaxed);
   wake_.Signal();
+}
+
+std::uint64_t FaultLoop::Tell(News news, std::vector<region::PageRun> runs) {
+  const std::uint64_t number = news_.Add(news, std::move(runs));
+  wake_.Signal();
+  return number;
 }
 
 void FaultLoop::Run() {
@@ -153,7 +165,7 @@ bool FaultLoop::Serve() {
   if (requests_.load(std::memory_order_relaxed) != 0) ObeyRequests();
   handler_.ServeQueued();  // what a drain in the middle of something left
   bool more = evictor_.Step();
-  if (handler_.HasDeferred() && Clock::now() >= next_retry_) {
+  if (handler_.HasDeferred() && !loop_.closed && Clock::now() >= next_retry_) {
     handler_.RetryDeferred();
     next_retry_ = Clock::now() + kRetryEvery;
   }
@@ -162,7 +174,8 @@ bool FaultLoop::Serve() {
     census_.reset();
     counted_.store(true, std::memory_order_release);
   }
-  more = holes_.Step() || more;  // before they are fetched
+  more = news_.Step() || more;  // before they are fetched
+  homecoming_.SetPace(Bytes(pace_.load(std::memory_order_relaxed)));
   more = homecoming_.Step() || census_.has_value() || more;
   const bool home = homecoming_.stage() == HomeStage::kDone && !home_.load(std::memory_order_relaxed);
   if (home || Clock::now() >= next_look_) LookAround();
@@ -181,6 +194,7 @@ Millis FaultLoop::Tick(const PollNeed& urgent, const PollNeed& bulk) const {
   at_most(urgent.tick_ms);
   at_most(bulk.tick_ms);
   at_most(evictor_.RecheckMs());
+  at_most(homecoming_.DueMs());
   if (handler_.HasDeferred()) tick = std::min(tick, kRetryEvery);
   return tick;
 }
@@ -193,6 +207,10 @@ void FaultLoop::ObeyRequests() {
     handler_.RaiseCeiling();
     parts_.policy->SetLimit(limit());
     prefetcher_.SetLimit(limit());
+  }
+  if ((requests & kRequestOpen) != 0) {
+    loop_.closed = false;
+    fetcher_.ForgetBulkFailure();
   }
   if ((requests & kRequestGrow) != 0) slots_.Grow(parts_.store.SlotCount());
   if ((requests & kRequestHome) != 0) homecoming_.Begin();

@@ -12,10 +12,10 @@
 #include "fault/evictor.h"
 #include "fault/fault_handler.h"
 #include "fault/fetcher.h"
-#include "fault/hole_list.h"
 #include "fault/homecoming.h"
 #include "fault/loop_watch.h"
 #include "fault/mover.h"
+#include "fault/page_news.h"
 #include "fault/recovery.h"
 #include "heca/page_store.h"
 
@@ -30,6 +30,7 @@ enum LoopRequest : std::uint32_t {
   kRequestPoisonLost = 16,
   kRequestZeroLost = 32,
   kRequestGrow = 64,
+  kRequestOpen = 128,
 };
 
 struct LoopParts {
@@ -53,6 +54,8 @@ class FaultLoop {
   /// Before Start, on the starting thread: registers, and recovers if the table is an earlier daemon's.
   Status Prepare(bool take_over);
   void Start();
+  /// Starts closed: pages come home from now on, and faults wait until kRequestOpen.
+  void StartClosed();
   /// Ends the threads; idempotent.
   void Stop();
 
@@ -60,9 +63,11 @@ class FaultLoop {
   void Request(std::uint32_t requests);
   void SetLimit(PageCount limit);
   [[nodiscard]] PageCount limit() const { return PageCount(limit_.load(std::memory_order_relaxed)); }
-  /// Of pages that hold nothing at the store.
-  void DeclareHoles(std::vector<region::PageRun> runs);
-  [[nodiscard]] std::uint64_t holes_declared() const { return holes_.declared(); }
+  /// How fast pages come home, in bytes a second; 0: as fast as they can.
+  void SetPace(Bytes a_second);
+  /// The number of this piece of news of the store's pages.
+  std::uint64_t Tell(News news, std::vector<region::PageRun> runs);
+  [[nodiscard]] const PageNews& news() const { return news_; }
   /// Unregistered; the slot counts below are from after that.
   [[nodiscard]] bool home() const { return home_.load(std::memory_order_acquire); }
   [[nodiscard]] const region::PageTable& table() const { return parts_.table; }
@@ -105,9 +110,10 @@ class FaultLoop {
   Mover mover_;
   Evictor evictor_;
   Homecoming homecoming_;
-  HoleList holes_;
+  PageNews news_;
   std::optional<Census> census_;
   std::atomic<std::uint32_t> requests_{0};
+  std::atomic<std::uint64_t> pace_{0};
   std::atomic<bool> running_{false};
   std::atomic<bool> counted_{true};
   std::atomic<bool> home_{false};

@@ -15,6 +15,7 @@ namespace {
 constexpr std::size_t kScan = 4096;       // table entries looked at in one step: some 10 us
 constexpr std::size_t kRun = 64;          // pages asked for at once
 constexpr std::size_t kUnprotectRun = 256;  // about 20 us
+constexpr Millis kBurst{10};               // so much of what the pace allows may come at once
 constexpr std::size_t kSingles = 16;      // demands in flight when pages are asked for one by one
 
 PageIndex NextGroup(PageIndex page) {
@@ -45,20 +46,37 @@ bool Homecoming::Step() {
       if (evictor_.RecallAll()) Enter(HomeStage::kFetch);
       return true;
     case HomeStage::kFetch:
-      return fetcher_.bulk_failed() ? FetchOneByOne() : Fetch();
+      // Whoever lends pages of a VM that is not here yet may take them back at any time.
+      if (fetcher_.bulk_failed()) return !loop_.closed && FetchOneByOne();
+      return Fetch();
     case HomeStage::kUnprotect:
       return UnprotectSome();
   }
   return false;
 }
 
+bool Homecoming::TooFast() const { return pace_.value() != 0 && Clock::now() < next_fetch_; }
+
+int Homecoming::DueMs() const {
+  if (stage() != HomeStage::kFetch || !TooFast()) return -1;
+  return static_cast<int>(std::chrono::ceil<Millis>(next_fetch_ - Clock::now()).count());
+}
+
+void Homecoming::Count(std::size_t pages) {
+  if (pace_.value() == 0) return;
+  const double seconds = static_cast<double>(pages * loop_.map.page_size().value()) / static_cast<double>(pace_.value());
+  next_fetch_ = std::max(next_fetch_, Clock::now() - kBurst) + Nanos(static_cast<Nanos::rep>(seconds * 1e9));
+}
+
 bool Homecoming::Fetch() {
   if (loop_.table.CountOf(PageState::kAway) == 0) {
+    if (loop_.closed) return false;
     const bool through = loop_.table.CountOf(PageState::kComing) + loop_.table.CountOf(PageState::kPrefetching) +
                              loop_.table.CountOf(PageState::kLost) + loop_.table.CountOf(PageState::kPoisoned) == 0;
     if (through) Enter(HomeStage::kUnprotect);
     return through;
   }
+  if (TooFast()) return false;
   std::array<PageIndex, kRun> pages;
   std::size_t count = 0;
   const PageIndex end(loop_.table.pages().value());
@@ -74,6 +92,7 @@ bool Homecoming::Fetch() {
     ++page;
   }
   if (count > 0 && !fetcher_.BringHome({pages.data(), count})) return false;  // all requests are out: wait for one
+  Count(count);
   cursor_ = page < end ? page : PageIndex(0);
   return true;
 }
@@ -106,6 +125,7 @@ bool Homecoming::UnprotectSome() {
       ++looked;
       continue;
     }
+    ForgetSlot(cursor_);
     const PageIndex first = cursor_;
     std::uint64_t pages = 0;
     const std::uint64_t most = loop_.map.Clip({first, kUnprotectRun}).pages;
@@ -131,6 +151,16 @@ bool Homecoming::UnprotectSome() {
   if (cursor_ < end) return true;
   Unregister();
   return false;
+}
+
+void Homecoming::ForgetSlot(PageIndex page) {
+  PageEntry entry = loop_.table.Get(page);
+  const bool kept = entry.slot != kNoSlot && entry.armed == region::kArmedForNobody &&
+                    (entry.state == PageState::kHere || entry.state == PageState::kZero);
+  if (!kept) return;
+  loop_.slots.Return(entry.slot);  // without a message for each: the store is given back as a whole
+  entry.slot = kNoSlot;
+  loop_.table.Move(page, entry);
 }
 
 void Homecoming::Unregister() {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Detach: brings every page home behind demand, lifts every protection, unregisters. The guest never stops for it.
+// Detach: brings every page home behind demand, lifts every protection, unregisters. The guest never stops for it. In a
+// region that is closed (its VM still runs elsewhere) it brings pages ahead, and goes on to its end once that is open.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +27,10 @@ class Homecoming {
 
   void Begin();
   [[nodiscard]] HomeStage stage() const { return stage_; }
+  /// Bytes a second; 0: as fast as they come.
+  void SetPace(Bytes a_second) { pace_ = a_second; }
+  /// Milliseconds until the pace allows the next pages; -1: nothing waits for that.
+  [[nodiscard]] int DueMs() const;
   /// One small step. True if there is more to do right away.
   [[nodiscard]] bool Step();
   /// Of the unregistration, once the stage is kDone.
@@ -37,6 +42,10 @@ class Homecoming {
   [[nodiscard]] bool UnprotectSome();
   void Unregister();
   void Enter(HomeStage stage);
+  [[nodiscard]] bool TooFast() const;
+  void Count(std::size_t pages);
+  /// The slots that pages kept while the region was closed.
+  void ForgetSlot(PageIndex page);
 
   LoopContext& loop_;
   os::Uffd& uffd_;
@@ -46,6 +55,8 @@ class Homecoming {
   HomeStage stage_ = HomeStage::kNone;
   PageIndex cursor_{0};
   std::uint64_t seen_demands_ = 0;
+  Bytes pace_{0};
+  Clock::time_point next_fetch_{};  ///< not before, at this pace
   Status result_;
 };
 

@@ -53,7 +53,14 @@ struct LoopContext {
   std::uint64_t answers = 0;            ///< threads that were let run on, so far
   std::uint64_t pressure = 0;           ///< pages to evict beyond the watermarks, because local memory ran out
   bool homing = false;                  ///< BringHome: nothing leaves any more
+  bool closed = false;                  ///< pages come, but no fault is answered yet; each keeps its slot until it is open
 
+  /// The page needs nothing of the store any more. The caller stores the entry.
+  void LetGoOfSlot(region::PageEntry& entry) const {
+    if (entry.slot == kNoSlot || closed) return;  // closed: the page may change at the store, and be asked for again
+    slots.Condemn(entry.slot);
+    entry.slot = kNoSlot;
+  }
   void Answered(AnswerSource source) {
     ++answers;
     counters.latency[static_cast<std::size_t>(source)].Record(Clock::now() - fault_time);

@@ -312,7 +312,7 @@ std::size_t Pager::PlaceFetched(std::span<const Expected> pages, const std::byte
       const PlaceCause cause = !demanded    ? PlaceCause::kPrefetch
                                : entry.clean ? PlaceCause::kReadFault
                                              : PlaceCause::kWriteFault;
-      BecomeHere(page, cause, clean, clean ? entry.slot : kNoSlot);
+      BecomeHere(page, cause, clean, clean || loop_.closed ? entry.slot : kNoSlot);
       loop_.recent.Touch(page, now);
     }
     if (placement.answer == KernelAnswer::kDone) continue;
@@ -357,9 +357,9 @@ void Pager::Discard(PageIndex page) {
     case PageState::kPrefetching:
     case PageState::kLost:
     case PageState::kPoisoned:
-      if (entry.slot != kNoSlot) loop_.slots.Condemn(entry.slot);
+      loop_.LetGoOfSlot(entry);
       entry = PageEntry{PageState::kZero, region::kArmedForNobody, false,
-                        loop_.policy.OnDiscarded(page, entry.policy, false), entry.NextGeneration(), kNoSlot};
+                        loop_.policy.OnDiscarded(page, entry.policy, false), entry.NextGeneration(), entry.slot};
       loop_.table.Move(page, entry);
       loop_.placer.Wake({page, 1});  // who waits for the old page faults again and gets a zero one
       break;

@@ -12,6 +12,10 @@ constexpr const char* kIgnoreShared = "x-ignore-shared";
 constexpr Millis kLookEvery{20};
 /// A QEMU that did not do, or say, what was asked has so long to confirm that the capability is off.
 constexpr std::chrono::seconds kUndoPatience{2};
+/// Bytes a second. QEMU counts in tenths of a second, and takes none for no limit.
+constexpr std::uint64_t kHeld = 100;
+/// What libvirt sets where nobody asks for less: as many MiB as fit into 63 bits of bytes.
+constexpr std::uint64_t kUnlimited = (std::uint64_t{INT64_MAX} >> 20) << 20;
 
 StreamState Meaning(const std::string& status) {
   if (status == "none") return StreamState::kNone;
@@ -103,11 +107,22 @@ Status MigratingVm::LeaveOutRam(Deadline deadline) {
   return LeaveOut(false, deadline);
 }
 
+Status MigratingVm::HoldStream(Deadline deadline) {
+  held_ = true;
+  return qmp_->Execute("migrate-set-parameters", {{"max-bandwidth", kHeld}}, deadline).status();
+}
+
+Status MigratingVm::ReleaseStream(Deadline deadline) {
+  if (!held_.exchange(false)) return {};
+  return qmp_->Execute("migrate-set-parameters", {{"max-bandwidth", kUnlimited}}, deadline).status();
+}
+
 Status MigratingVm::Continue(Deadline deadline) {
   return qmp_->Execute("migrate-continue", {{"state", "pre-switchover"}}, deadline).status();
 }
 
 Result<bool> MigratingVm::Cancel(Deadline deadline) {
+  (void)ReleaseStream(deadline);
   (void)qmp_->Execute("migrate_cancel", Json::object(), deadline);
   if (Now().state == StreamState::kNone) return true;  // it never began
   HECA_ASSIGN_OR_RETURN(const Moments over, WaitFor(StreamState::kCompleted, deadline));

@@ -6,6 +6,7 @@
 // Never called from a thread that serves faults.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -49,6 +50,11 @@ class MigratingVm {
   Status Start(const std::string& uri, Deadline deadline);
   /// Only the capability: somebody else (libvirt) starts the stream.
   Status LeaveOutRam(Deadline deadline);
+  /// The stream, if it has begun, goes on at next to nothing, so that the VM is not stopped yet; until ReleaseStream, or until
+  /// somebody sets another speed.
+  Status HoldStream(Deadline deadline);
+  /// As fast as it can: there is no RAM in it that would need a limit. Without a HoldStream: nothing.
+  Status ReleaseStream(Deadline deadline);
   /// From pre-switchover on.
   Status Continue(Deadline deadline);
   /// Ends the stream. True: a VM that ran before runs here again. False: the stream had completed, the destination has
@@ -90,6 +96,7 @@ class MigratingVm {
 
   const std::shared_ptr<Qmp> qmp_;
   const std::shared_ptr<Heard> heard_ = std::make_shared<Heard>();
+  std::atomic<bool> held_{false};
   bool ran_ = false;   ///< before Start
   bool leads_ = true;  ///< the stream is ours to start, and pause-before-switchover ours to clear
 };

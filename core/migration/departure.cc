@@ -16,8 +16,15 @@ using control::Arrival;
 using control::ArrivalState;
 
 Departure::Departure(LeavingVm& vm, LentImage& image, control::MigrationApi& destination, control::PrepareRequest request,
-                     const DepartureTimes& times)
-    : vm_(vm), image_(image), destination_(destination), request_(std::move(request)), times_(times) {
+                     const Plan& plan, const Steering& steering, const DepartureTimes& times)
+    : vm_(vm),
+      image_(image),
+      destination_(destination),
+      request_(std::move(request)),
+      plan_(plan),
+      steering_(steering),
+      times_(times) {
+  summary_.mode = plan_.mode;
   summary_.region = request_.region;
   summary_.memory = Bytes(std::uint64_t{image.lease().slots} * image.lease().page_size.value());
 }
@@ -33,7 +40,8 @@ Result<control::MigrationSummary> Departure::Run(control::ProgressSink& progress
   if (const Status status = UpToSwitch(progress); !status.ok()) return CallOff(status);
   Enter(Phase::kArrived);
   image_.Keep();
-  if (const Status restored = vm_.Restore(); !restored.ok()) Log().warn("{}: {}", request_.region, restored.ToString());
+  EndAhead();
+  restored_ = vm_.Restore();
   if (const Status fenced = vm_.Fence(); !fenced.ok()) {
     Log().error("{}: the VM has left, and could be continued here by mistake: {}", request_.region, fenced.ToString());
   }
@@ -49,8 +57,14 @@ Status Departure::UpToSwitch(control::ProgressSink& progress) {
   prepared_ = prepared.ok() || prepared.retryable();  // whose answer was lost may have been done
   HECA_RETURN_IF_ERROR(prepared);
   if (progress.Cancelled()) return {ErrorCode::kAborted, "called off"};
+  if (plan_.mode != control::MigrationMode::kPostCopy) {
+    Enter(Phase::kPreCopy);
+    ahead_.emplace(vm_, image_, destination_, request_.region, summary_.memory, plan_.mode, plan_.downtime_goal, steering_,
+                   times_.ahead);
+    (void)FailPointHit(FailPoint::kCrashInPreCopy);
+    HECA_RETURN_IF_ERROR(ahead_->Run(progress));
+  }
   Enter(Phase::kStream);
-  streaming_ = true;
   HECA_RETURN_IF_ERROR(vm_.Start());
   (void)FailPointHit(FailPoint::kCrashWhileStreaming);
   HECA_RETURN_IF_ERROR(AwaitStop(progress));
@@ -71,6 +85,11 @@ Status Departure::AwaitStop(control::ProgressSink& progress) {
 }
 
 Status Departure::SwitchOver() {
+  if (ahead_) {
+    HECA_RETURN_IF_ERROR(ahead_->Finish());
+    summary_.rounds = ahead_->rounds();
+    summary_.ahead = ahead_->copied();
+  }
   HECA_RETURN_IF_ERROR(image_.Open());
   Enter(Phase::kOpened);
   (void)FailPointHit(FailPoint::kCrashAtSwitchOver);
@@ -106,17 +125,25 @@ Status Departure::AwaitDecision(bool wanted) {
   }
 }
 
+void Departure::EndAhead() {
+  if (!ahead_) return;
+  const Status ended = ahead_->End();
+  if (!ended.ok()) Log().warn("{}: writes of the VM are still noted: {}", request_.region, ended.ToString());
+}
+
 /// Only a saving: a page that holds nothing may be copied as well.
 void Departure::TellHoles() {
+  if (ahead_) return;  // told already
   const auto holes = image_.Holes();
-  const Status told = holes.ok() ? destination_.DeclareHoles(request_.region, image_.lease().key, *holes) : holes.status();
+  const Status told = holes.ok() ? destination_.Tell(request_.region, image_.lease().key, control::PageNews::kEmpty, *holes)
+                                 : holes.status();
   if (!told.ok()) Log().info("{}: all pages are copied, empty ones too: {}", request_.region, told.ToString());
 }
 
 Status Departure::AwaitArrival(control::ProgressSink& progress) {
   while (true) {
     const bool given_back = image_.GivenBack();
-    const Result<Arrival> arrival = destination_.Look(request_.region, image_.lease().key);
+    const Result<Arrival> arrival = destination_.Look(request_.region, image_.lease().key, steering_.bandwidth());
     if (arrival.ok()) {
       const std::uint64_t left = arrival->left.value();
       progress.OnProgress({"post-copy", summary_.memory.value() - std::min(summary_.memory.value(), left),
@@ -149,16 +176,17 @@ Status Departure::AwaitArrival(control::ProgressSink& progress) {
 Status Departure::CallOff(Status why) {
   // First of all: nobody may read what the VM is about to change.
   image_.Withdraw();
-  if (streaming_) {
-    const Result<bool> back = cancelled_ ? Result<bool>(true) : vm_.Cancel();
-    if (!back.ok()) {
-      why = Status(why.code(), std::string(why.message()) + "; and " + std::string(back.status().message()), why.scope());
-    }
-    if (const Status restored = vm_.Restore(); !restored.ok()) {
-      why = Status(why.code(), std::string(why.message()) + "; QEMU keeps x-ignore-shared: " +
-                                   std::string(restored.message()), why.scope());
-    }
+  const Result<bool> back = cancelled_ ? Result<bool>(true) : vm_.Cancel();
+  if (!back.ok()) {
+    why = Status(why.code(), std::string(why.message()) + "; and " + std::string(back.status().message()), why.scope());
   }
+  // Even if we have not started anything: where libvirt leads, QEMU was told beforehand.
+  restored_ = vm_.Restore();
+  if (!restored_.ok()) {
+    why = Status(why.code(), std::string(why.message()) + "; QEMU keeps x-ignore-shared: " +
+                                 std::string(restored_.message()), why.scope());
+  }
+  EndAhead();
   if (prepared_) {
     const Status told = destination_.Abort(request_.region, image_.lease().key, std::string(why.message()));
     if (!told.ok()) Log().warn("{}: the destination could not be told: {}", request_.region, told.ToString());

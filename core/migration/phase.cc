@@ -15,7 +15,8 @@ constexpr std::uint16_t To(Phase first, More... more) {
 constexpr std::array<std::uint16_t, kPhases> kNext = [] {
   std::array<std::uint16_t, kPhases> next{};
   const auto at = [&next](Phase from) -> std::uint16_t& { return next[static_cast<std::size_t>(from)]; };
-  at(kPrepare) = To(kStream, kAborted);
+  at(kPrepare) = To(kPreCopy, kStream, kAborted);
+  at(kPreCopy) = To(kStream, kAborted);
   at(kStream) = To(kStopped, kAborted);
   at(kStopped) = To(kOpened, kAborted);
   at(kOpened) = To(kArrived, kAborted);
@@ -28,6 +29,7 @@ constexpr std::array<std::uint16_t, kPhases> kNext = [] {
 std::string_view ToString(Phase phase) {
   switch (phase) {
     case kPrepare: return "prepare";
+    case kPreCopy: return "pre-copy";
     case kStream: return "stream";
     case kStopped: return "stopped";
     case kOpened: return "switch-over";

@@ -4,6 +4,7 @@
 //   phase      the VM                    entered when                                   a failure here
 //   kPrepare   runs here                 asked for                                      goes on here; nothing to undo but
 //                                                                                       the destination's preparation
+//   kPreCopy   runs here                 memory is copied ahead                         goes on here
 //   kStream    runs here                 the destination is registered and waits        cancelled: goes on here
 //   kStopped   stopped here, drained     QEMU says pre-switchover                       cancelled: goes on here
 //   kOpened    stopped here              the destination may serve from the image       QEMU decides: failed means that it
@@ -13,7 +14,8 @@
 //   kAborted   goes on here              a failure before kArrived
 //   kLost      is dead                   the destination's QEMU died after kArrived
 //
-// The image of the VM's memory is readable from kOpened on, and never once the VM may run here again.
+// The image of the VM's memory is readable from kOpened on, and never once the VM may run here again. In kPreCopy it is
+// readable too; but what is read of it counts for nothing until the source has told what was written since (copy_ahead.h).
 #pragma once
 
 #include <array>
@@ -26,15 +28,16 @@ namespace heca::migration {
 enum class Phase : std::uint8_t {
   kInvalid = 0,
   kPrepare = 1,
-  kStream = 2,
-  kStopped = 3,
-  kOpened = 4,
-  kArrived = 5,
-  kComplete = 6,
-  kAborted = 7,
-  kLost = 8,
+  kPreCopy = 2,
+  kStream = 3,
+  kStopped = 4,
+  kOpened = 5,
+  kArrived = 6,
+  kComplete = 7,
+  kAborted = 8,
+  kLost = 9,
 };
-inline constexpr std::size_t kPhases = 9;
+inline constexpr std::size_t kPhases = 10;
 
 /// "prepare", "stream", ...: the words of progress and events.
 [[nodiscard]] std::string_view ToString(Phase phase);

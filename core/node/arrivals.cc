@@ -86,17 +86,28 @@ Status Arrivals::Open(const RegionId& region, const control::LeaseKey& image) {
   return {ErrorCode::kAborted, "'" + region + "' was called off while it was opened", ErrorScope::kRegion};
 }
 
-Status Arrivals::DeclareHoles(const RegionId& region, const control::LeaseKey& image,
-                              const std::vector<control::PageRun>& runs) {
-  std::shared_ptr<Arriving> session;
+Status Arrivals::Tell(const RegionId& region, const control::LeaseKey& image, control::PageNews news,
+                      const std::vector<control::PageRun>& runs) {
+  EntryPtr entry;
+  bool ahead = false;
   {
     const std::lock_guard lock(mutex_);
-    HECA_ASSIGN_OR_RETURN(const EntryPtr entry, Find(region, image));
-    if (!entry->opened) return {ErrorCode::kFailedPrecondition, "holes of an image that is not final", ErrorScope::kRegion};
-    session = entry->session;
+    HECA_ASSIGN_OR_RETURN(entry, Find(region, image));
+    if (!entry->session) return {};  // all is here already
+    ahead = !entry->opened;
+    if (ahead && (entry->busy || entry->given_up || entry->arrival.state != ArrivalState::kPrepared)) {
+      return Status(ErrorCode::kFailedPrecondition, "the arrival of '" + region + "' was called off", ErrorScope::kRegion);
+    }
+    if (!ahead && news == control::PageNews::kChanged) {
+      return Status(ErrorCode::kFailedPrecondition, "pages of a VM that has been let go cannot change", ErrorScope::kRegion);
+    }
+    if (ahead) entry->busy = true;  // it is not opened, nor called off, until the news are taken in
+    entry->changed = Clock::now();  // its source is not silent
   }
-  if (!session) return {};  // all is here already
-  return session->DeclareHoles(runs);
+  const Status told = entry->session->Tell(news, runs);
+  const std::lock_guard lock(mutex_);
+  if (ahead) entry->busy = false;
+  return told;
 }
 
 void Arrivals::Refresh(Entry& entry) {
@@ -118,9 +129,11 @@ void Arrivals::Refresh(Entry& entry) {
   if (entry.resumed && entry.opened) arrival.open_to_resume = *entry.resumed - *entry.opened;
 }
 
-Result<Arrival> Arrivals::Look(const RegionId& region, const control::LeaseKey& image) {
+Result<Arrival> Arrivals::Look(const RegionId& region, const control::LeaseKey& image, std::uint64_t bandwidth) {
   const std::lock_guard lock(mutex_);
   HECA_ASSIGN_OR_RETURN(const EntryPtr entry, Find(region, image));
+  if (entry->session) entry->session->SetPace(Bytes(bandwidth));
+  if (entry->arrival.state == ArrivalState::kPrepared) entry->changed = Clock::now();  // its source is not silent
   Refresh(*entry);
   return entry->arrival;
 }

@@ -36,9 +36,9 @@ class Arrivals {
 
   Status Prepare(const control::PrepareRequest& request);
   Status Open(const RegionId& region, const control::LeaseKey& image);
-  Status DeclareHoles(const RegionId& region, const control::LeaseKey& image,
-                      const std::vector<control::PageRun>& runs);
-  Result<control::Arrival> Look(const RegionId& region, const control::LeaseKey& image);
+  Status Tell(const RegionId& region, const control::LeaseKey& image, control::PageNews news,
+              const std::vector<control::PageRun>& runs);
+  Result<control::Arrival> Look(const RegionId& region, const control::LeaseKey& image, std::uint64_t bandwidth);
   Status Abort(const RegionId& region, const control::LeaseKey& image, const std::string& why);
 
   /// Notices a VM that has begun to run, one whose source has fallen silent, and those that are over.
@@ -54,7 +54,7 @@ class Arrivals {
     std::optional<Clock::time_point> resumed;
     bool pulling = false;
     bool capabilities_cleared = false;
-    bool busy = false;  ///< being opened, called off or asked
+    bool busy = false;  ///< being opened, told of pages that changed, called off or asked
     std::optional<std::string> given_up;  ///< an Abort; if it was busy, the next Tick calls it off
     control::Arrival arrival;
   };

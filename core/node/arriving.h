@@ -21,8 +21,11 @@ class Arriving {
   virtual ~Arriving() = default;
   /// Serves faults from now on, after the journal says that everything is to come here. May be repeated.
   virtual Status OpenArrival() = 0;
-  /// Pages that hold nothing, of a region that has opened. kInvalidArgument: not its pages.
-  virtual Status DeclareHoles(const std::vector<control::PageRun>& runs) = 0;
+  /// News of pages of its image. The first, if it is before OpenArrival, makes them come ahead. Returns when they are taken
+  /// in. kInvalidArgument: not its pages.
+  virtual Status Tell(control::PageNews news, const std::vector<control::PageRun>& runs) = 0;
+  /// How fast pages come that nobody waits for, in bytes a second; 0: as fast as they can.
+  virtual void SetPace(Bytes a_second) = 0;
   /// Everything comes, behind what is asked for; then the region ends as after a detach.
   virtual void BringArrivalHome() = 0;
   /// The VM will not come: the region ends, and its memory is as any QEMU's. Never after OpenArrival, unless the QEMU is

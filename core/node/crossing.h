@@ -19,12 +19,12 @@ class Crossing final : public control::MigrationApi {
   Result<control::Departing> Depart(const control::DepartRequest& request) override { return leavers_.Depart(request); }
   Status Prepare(const control::PrepareRequest& request) override { return arrivals_.Prepare(request); }
   Status Open(const RegionId& region, const control::LeaseKey& image) override { return arrivals_.Open(region, image); }
-  Status DeclareHoles(const RegionId& region, const control::LeaseKey& image,
-                      const std::vector<control::PageRun>& runs) override {
-    return arrivals_.DeclareHoles(region, image, runs);
+  Status Tell(const RegionId& region, const control::LeaseKey& image, control::PageNews news,
+              const std::vector<control::PageRun>& runs) override {
+    return arrivals_.Tell(region, image, news, runs);
   }
-  Result<control::Arrival> Look(const RegionId& region, const control::LeaseKey& image) override {
-    return arrivals_.Look(region, image);
+  Result<control::Arrival> Look(const RegionId& region, const control::LeaseKey& image, std::uint64_t bandwidth) override {
+    return arrivals_.Look(region, image, bandwidth);
   }
   Status Abort(const RegionId& region, const control::LeaseKey& image, const std::string& why) override {
     return leavers_.Knows(image) ? leavers_.Abort(image, why) : arrivals_.Abort(region, image, why);

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "control/migration_client.h"
 #include "guest/capture.h"
+#include "guest/write_log.h"
 #include "os/proc.h"
 
 namespace heca::node {
@@ -167,6 +168,11 @@ std::unique_ptr<guest::MigratingVm> Departures::Connect(const DepartureRecord& r
 void Departures::TakeUp(const DepartureRecord& record) {
   Log().info("{}: a hecad before this one has left a migration, {}", record.region,
              record.stage == DepartureStage::kOpened ? "at its switch-over or after" : "before its switch-over");
+  // Before QEMU is asked anything: its main loop may be waiting for the dead hecad at a page that it writes.
+  if (Lives(record)) {
+    const Status dissolved = guest::DissolveWriteLogs({record.pid, record.start_time}, Deadline::After(kQemuPatience));
+    if (!dissolved.ok()) Log().warn("{}: writes of the VM are still noted: {}", record.region, dissolved.ToString());
+  }
   bool arrived = false;
   while (!stopping_ && !Decide(record, arrived)) std::this_thread::sleep_for(kAskEvery);
   if (stopping_) return;

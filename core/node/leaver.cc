@@ -14,7 +14,8 @@ constexpr std::chrono::seconds kPatience{5};
 
 }  // namespace
 
-Result<Leaver> MakeLeaver(const AttachTarget& target, const std::string& qmp_socket) {
+Result<Leaver> MakeLeaver(const AttachTarget& target, const std::string& qmp_socket, const os::UffdAbilities& abilities,
+                          Millis io_grace) {
   const guest::GuestIdentity& identity = target.identity;
   const std::string socket = qmp_socket.empty() ? identity.qmp_path : qmp_socket;
   const pid_t pid = identity.process.pid;
@@ -40,6 +41,7 @@ Result<Leaver> MakeLeaver(const AttachTarget& target, const std::string& qmp_soc
     HECA_ASSIGN_OR_RETURN(os::RamFile file, os::RamFile::Create(std::move(block.fd)));
     leaver.image.push_back({std::move(file), os::FileOffset(block.file_offset), block.bytes});
   }
+  leaver.notes = WriteNotes(pid, monitor, leaver.ram, abilities, io_grace);
   leaver.vm = std::make_shared<guest::MigratingVm>(monitor);
   leaver.monitor = std::move(monitor);
   HECA_ASSIGN_OR_RETURN(const std::string state, leaver.vm->RunState(deadline));

@@ -7,11 +7,12 @@
 #include <vector>
 
 #include "control/migration_types.h"
-#include "guest/fence.h"
 #include "guest/migrating_vm.h"
 #include "heca/status.h"
 #include "node/departure_record.h"
 #include "node/host.h"
+#include "node/write_notes.h"
+#include "os/probe_uffd.h"
 #include "store/ram_image.h"
 
 namespace heca::node {
@@ -23,9 +24,11 @@ struct Leaver {
   std::vector<store::ImageBlock> image;
   std::shared_ptr<guest::Qmp> monitor;
   std::vector<guest::AddressRange> ram;
+  WriteNotes notes;
 };
 
 /// Refused by name: what is no QEMU, has no QMP socket for hecad, or has memory that cannot be served.
-[[nodiscard]] Result<Leaver> MakeLeaver(const AttachTarget& target, const std::string& qmp_socket);
+[[nodiscard]] Result<Leaver> MakeLeaver(const AttachTarget& target, const std::string& qmp_socket,
+                                        const os::UffdAbilities& abilities, Millis io_grace);
 
 }  // namespace heca::node

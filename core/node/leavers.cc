@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/size.h"
 #include "control/migration_client.h"
 #include "migration/departure.h"
 #include "node/leaving.h"
@@ -25,12 +26,12 @@ class PreparedAlready final : public control::MigrationApi {
   Result<control::Departing> Depart(const control::DepartRequest& request) override { return there_->Depart(request); }
   Status Prepare(const control::PrepareRequest&) override { return {}; }
   Status Open(const RegionId& region, const control::LeaseKey& image) override { return there_->Open(region, image); }
-  Status DeclareHoles(const RegionId& region, const control::LeaseKey& image,
-                      const std::vector<control::PageRun>& runs) override {
-    return there_->DeclareHoles(region, image, runs);
+  Status Tell(const RegionId& region, const control::LeaseKey& image, control::PageNews news,
+              const std::vector<control::PageRun>& runs) override {
+    return there_->Tell(region, image, news, runs);
   }
-  Result<control::Arrival> Look(const RegionId& region, const control::LeaseKey& image) override {
-    return there_->Look(region, image);
+  Result<control::Arrival> Look(const RegionId& region, const control::LeaseKey& image, std::uint64_t bandwidth) override {
+    return there_->Look(region, image, bandwidth);
   }
   Status Abort(const RegionId& region, const control::LeaseKey& image, const std::string& why) override {
     return there_->Abort(region, image, why);
@@ -43,19 +44,22 @@ class PreparedAlready final : public control::MigrationApi {
 }  // namespace
 
 struct Leavers::Entry final : control::ProgressSink {
-  Entry(const std::atomic<bool>& stopping_now, std::shared_ptr<guest::MigratingVm> qemu, store::ImageSponsor& images,
-        Departures& departures, control::Lease lease, std::unique_ptr<control::MigrationApi> destination,
-        control::PrepareRequest request, Millis patience)
+  Entry(const std::atomic<bool>& stopping_now, std::shared_ptr<guest::MigratingVm> qemu, WriteNotes notes,
+        store::ImageSponsor& images, Departures& departures, control::Lease lease,
+        std::unique_ptr<control::MigrationApi> destination, control::PrepareRequest request, Helm::Course the_course,
+        Millis patience)
       : stopping(stopping_now),
-        vm(std::move(qemu)),
+        course(std::move(the_course)),
+        vm(std::move(qemu), std::move(notes)),
         image(images, departures, std::move(lease)),
         there(std::move(destination)),
-        departure(vm, image, there, std::move(request), {.stream = patience}) {}
+        departure(vm, image, there, std::move(request), course.plan, *course.steering, {.stream = patience}) {}
 
   void OnProgress(const control::Progress&) override {}
   [[nodiscard]] bool Cancelled() const override { return stopping || called_off; }
 
   const std::atomic<bool>& stopping;
+  const Helm::Course course;
   LeavingDomain vm;
   LentRam image;
   PreparedAlready there;
@@ -65,8 +69,8 @@ struct Leavers::Entry final : control::ProgressSink {
   std::thread thread;
 };
 
-Leavers::Leavers(EventLog& events, FindLeaver find, Millis patience)
-    : events_(events), find_(std::move(find)), patience_(patience) {}
+Leavers::Leavers(EventLog& events, Helm& helm, FindLeaver find, Millis patience)
+    : events_(events), helm_(helm), find_(std::move(find)), patience_(patience) {}
 
 Leavers::~Leavers() {
   stopping_ = true;
@@ -85,8 +89,9 @@ Result<control::Departing> Leavers::Depart(const control::DepartRequest& request
   control::PrepareRequest prepared;
   prepared.region = leaver.record.region;
   leaver.record.image = {request.destination_node, request.destination_address, lease, {}};
-  auto entry = std::make_unique<Entry>(stopping_, leaver.vm, *images_, *departures_, lease, std::move(there), prepared,
-                                       patience_);
+  auto entry = std::make_unique<Entry>(stopping_, leaver.vm, std::move(leaver.notes), *images_, *departures_, lease,
+                                       std::move(there), prepared,
+                                       helm_.Take(prepared.region, {.mode = request.mode}, 0), patience_);
   const RegionId region = leaver.record.region;
   HECA_RETURN_IF_ERROR(departures_->Begin(std::move(leaver.record)));
   // Last: from here on QEMU must be told otherwise, whatever happens.
@@ -97,23 +102,22 @@ Result<control::Departing> Leavers::Depart(const control::DepartRequest& request
   entries_.push_back(std::move(entry));
   made->thread = std::thread([this, made, region] {
     const auto summary = made->departure.Run(*made);
-    if (made->departure.phase() == migration::Phase::kAborted) Restore(*made, region);
+    if (const Status& restored = made->departure.restored(); !restored.ok()) {
+      events_.Add(Severity::kError, EventKind::kAlarm, region,
+                  "QEMU keeps x-ignore-shared, and a save would lose its memory: " + restored.ToString());
+    }
     if (summary.ok()) {
-      events_.Add(Severity::kInfo, EventKind::kDetached, region, "has left, its memory too");
+      std::string how = "has left, its memory too";
+      if (summary->rounds > 0 || summary->ahead.value() > 0) {
+        how += ", " + FormatSize(summary->ahead) + " of it ahead in " + std::to_string(summary->rounds) + " rounds";
+      }
+      events_.Add(Severity::kInfo, EventKind::kDetached, region, how);
     } else {
       events_.Add(Severity::kWarning, EventKind::kAttachFailed, region, "migration: " + summary.status().ToString());
     }
     made->over = true;
   });
   return control::Departing{lease, std::move(leaver.blocks)};
-}
-
-/// QEMU was told before the departure began, which undoes only what it has begun itself.
-void Leavers::Restore(Entry& entry, const RegionId& region) {
-  const Status restored = entry.vm.Restore();
-  if (restored.ok()) return;
-  events_.Add(Severity::kError, EventKind::kAlarm, region,
-              "QEMU keeps x-ignore-shared, and a save would lose its memory: " + restored.ToString());
 }
 
 bool Leavers::Knows(const control::LeaseKey& image) const {

@@ -16,6 +16,7 @@
 #include "control/migration_api.h"
 #include "node/departures.h"
 #include "node/event_log.h"
+#include "node/helm.h"
 #include "node/leaver.h"
 #include "store/image_sponsor.h"
 
@@ -29,7 +30,7 @@ class Leavers {
 
   /// `patience`: from Depart until libvirt has led QEMU to the switch-over. No longer: a migration that libvirt has given up
   /// without a word would leave x-ignore-shared on, and a save would write an image without RAM.
-  Leavers(EventLog& events, FindLeaver find, Millis patience = std::chrono::seconds(30));
+  Leavers(EventLog& events, Helm& helm, FindLeaver find, Millis patience = std::chrono::seconds(30));
   /// Calls off what has not been switched over; the rest is journaled and goes on with the next hecad.
   ~Leavers();
 
@@ -46,9 +47,8 @@ class Leavers {
  private:
   struct Entry;
 
-  void Restore(Entry& entry, const RegionId& region);
-
   EventLog& events_;
+  Helm& helm_;
   const FindLeaver find_;
   const Millis patience_;
   store::ImageSponsor* images_ = nullptr;

@@ -3,12 +3,59 @@
 
 #include <utility>
 
+#include "base/log.h"
+
 namespace heca::node {
 namespace {
 
 constexpr std::chrono::seconds kPatience{5};
+constexpr Millis kLook{100};
+constexpr Millis kHoldEvery{2};
+constexpr std::chrono::seconds kBeginsWithin{5};  // after that a migration that does begin is held back from its first event on
 
 }  // namespace
+
+LeavingDomain::~LeavingDomain() { LetGo(); }
+
+Status LeavingDomain::NoteWrites() {
+  // libvirt sets a speed of its own directly before it begins. So ours is set again and again until then, and once after.
+  holder_ = std::thread([this] {
+    const Deadline begins = Deadline::After(kBeginsWithin);
+    while (!let_go_) {
+      const auto moments = vm_->WaitFor(guest::StreamState::kActive, Deadline::After(begins.Passed() ? kLook : kHoldEvery));
+      const bool begun = moments.ok();
+      if (!begun && moments.status().code() != ErrorCode::kDeadlineExceeded) return;
+      if (begun && moments->state != guest::StreamState::kActive) return;
+      if (!begun && begins.Passed()) continue;
+      const Status held = vm_->HoldStream(Deadline::After(kPatience));
+      if (!held.ok()) Log().info("the stream of a VM that leaves is not held back: {}", held.ToString());
+      if (begun || !held.ok()) return;
+    }
+  });
+  return LeavingGuest::NoteWrites();
+}
+
+void LeavingDomain::LetGo() {
+  let_go_ = true;
+  if (holder_.joinable()) holder_.join();
+}
+
+Status LeavingDomain::Start() {
+  LetGo();
+  return vm_->ReleaseStream(Deadline::After(kPatience));
+}
+
+Result<bool> LeavingDomain::WaitStopped(Deadline deadline) {
+  if (vm_->Now().state == guest::StreamState::kNone && begins_.Passed()) {
+    return Status(ErrorCode::kDeadlineExceeded, "libvirt does not begin the migration", ErrorScope::kRegion);
+  }
+  return LeavingGuest::WaitStopped(deadline);
+}
+
+Result<bool> LeavingDomain::Cancel() {
+  LetGo();
+  return LeavingGuest::Cancel();
+}
 
 Status LeavingQemu::Start() { return vm_->Start(uri_, Deadline::After(kPatience)); }
 

@@ -2,15 +2,18 @@
 // The concrete parts of a departure (migration/departure.h): a QEMU, and the image of its memory.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "guest/migrating_vm.h"
-#include "migration/departure.h"
+#include "migration/leaving_vm.h"
 #include "node/departures.h"
+#include "node/write_notes.h"
 #include "store/image_sponsor.h"
 
 namespace heca::node {
@@ -18,8 +21,13 @@ namespace heca::node {
 /// What is the same whoever leads QEMU's stream.
 class LeavingGuest : public migration::LeavingVm {
  public:
-  explicit LeavingGuest(std::shared_ptr<guest::MigratingVm> vm) : vm_(std::move(vm)) {}
+  LeavingGuest(std::shared_ptr<guest::MigratingVm> vm, WriteNotes notes) : vm_(std::move(vm)), notes_(std::move(notes)) {}
 
+  Status NoteWrites() override { return notes_.Begin(); }
+  Result<std::vector<control::PageRun>> Written() override { return notes_.Written(false); }
+  Result<std::vector<control::PageRun>> WrittenLast() override { return notes_.Written(true); }
+  Status AwaitDevices() override { return notes_.AwaitDevices(); }
+  Status ForgetWrites() override { return notes_.End(); }
   Result<bool> WaitStopped(Deadline deadline) override;
   [[nodiscard]] Clock::time_point stopped_at() const override;
   Result<std::optional<bool>> WaitDecided(Deadline deadline) override;
@@ -28,6 +36,9 @@ class LeavingGuest : public migration::LeavingVm {
 
  protected:
   const std::shared_ptr<guest::MigratingVm> vm_;
+
+ private:
+  WriteNotes notes_;
 };
 
 /// Raises the fence around a VM.
@@ -36,8 +47,8 @@ using RaiseFence = std::function<Status()>;
 /// A QEMU whose device state hecad sends itself, to `uri`.
 class LeavingQemu final : public LeavingGuest {
  public:
-  LeavingQemu(std::shared_ptr<guest::MigratingVm> vm, std::string uri, RaiseFence fence)
-      : LeavingGuest(std::move(vm)), uri_(std::move(uri)), fence_(std::move(fence)) {}
+  LeavingQemu(std::shared_ptr<guest::MigratingVm> vm, WriteNotes notes, std::string uri, RaiseFence fence)
+      : LeavingGuest(std::move(vm), std::move(notes)), uri_(std::move(uri)), fence_(std::move(fence)) {}
   Status Start() override;
   Status Continue() override;
   Status Fence() override { return fence_(); }
@@ -47,14 +58,31 @@ class LeavingQemu final : public LeavingGuest {
   const RaiseFence fence_;
 };
 
-/// A QEMU that libvirt leads: it has been told to leave its RAM out.
+/// A QEMU that libvirt leads: it has been told to leave its RAM out. libvirt begins to send its state while its memory is
+/// still copied ahead; so from then on until Start the stream is held back. Where that comes too late, the VM stops and its
+/// memory follows.
 class LeavingDomain final : public LeavingGuest {
  public:
+  static constexpr std::chrono::seconds kBeginPatience{30};
+
   using LeavingGuest::LeavingGuest;
-  Status Start() override { return {}; }
+  ~LeavingDomain() override;
+  LeavingDomain(const LeavingDomain&) = delete;
+  LeavingDomain& operator=(const LeavingDomain&) = delete;
+  Status NoteWrites() override;
+  Status Start() override;
+  /// An error too if libvirt has not begun in half a minute: it may have given up without a word.
+  Result<bool> WaitStopped(Deadline deadline) override;
+  Result<bool> Cancel() override;
   Status Continue() override { return {}; }
   /// libvirt ends it, and its QEMU must not wait for anybody then.
   Status Fence() override { return {}; }
+
+ private:
+  void LetGo();
+  const Deadline begins_ = Deadline::After(kBeginPatience);
+  std::atomic<bool> let_go_{false};
+  std::thread holder_;
 };
 
 /// Withdrawn at its end, unless it is to be kept.
@@ -67,6 +95,7 @@ class LentRam final : public migration::LentImage {
   LentRam& operator=(const LentRam&) = delete;
 
   [[nodiscard]] const control::Lease& lease() const override { return lease_; }
+  Status Show() override { return images_.OpenImage(lease_.key.id); }
   Status Open() override;
   [[nodiscard]] Result<std::vector<control::PageRun>> Holes() const override;
   void Withdraw() override { images_.Withdraw(lease_.key.id); }

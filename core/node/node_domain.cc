@@ -38,6 +38,16 @@ Result<std::string> RunStateOf(const guest::GuestIdentity& identity) {
   return guest::MigratingVm(std::move(qmp)).RunState(Deadline::After(kQemuPatience));
 }
 
+control::MigrationMode ModeOf(domain::MigrationMode mode) {
+  switch (mode) {
+    case domain::MigrationMode::kHybrid: return control::MigrationMode::kHybrid;
+    case domain::MigrationMode::kPreCopy: return control::MigrationMode::kPreCopy;
+    case domain::MigrationMode::kPostCopy:
+    case domain::MigrationMode::kInvalid: break;
+  }
+  return control::MigrationMode::kPostCopy;
+}
+
 }  // namespace
 
 Status Node::OnDomain(const control::DomainEvent& event) {
@@ -81,7 +91,8 @@ bool Node::Impl::IsExpected(const std::string& domain) {
 }
 
 Status Node::Impl::Welcome(const control::DomainEvent& event, const domain::HecaMemory& memory) {
-  const control::DepartRequest request{event.domain, memory.uuid, config.name, config.control_listen};
+  control::DepartRequest request{event.domain, memory.uuid, config.name, config.control_listen};
+  if (memory.wish.migration) request.mode = ModeOf(*memory.wish.migration);
   std::string refusals;
   for (const auto& peer : sponsors->Peers()) {
     HECA_ASSIGN_OR_RETURN(const auto source, control::MigrationClient::Create({.endpoint = peer.endpoint}));
@@ -116,7 +127,7 @@ Result<Leaver> Node::Impl::Leave(const control::DepartRequest& request) {
     return Status(ErrorCode::kNotFound, "another domain is called '" + request.domain + "' here", ErrorScope::kRegion);
   }
   HECA_RETURN_IF_ERROR(CheckUngoverned(target.identity.process.pid));
-  return MakeLeaver(target, "");
+  return MakeLeaver(target, "", abilities, config.io_grace);
 }
 
 Status Node::Impl::CheckUngoverned(std::int32_t pid) {

@@ -28,7 +28,7 @@ Node::Impl::Impl(NodeConfig given)
         HECA_ASSIGN_OR_RETURN(std::shared_ptr<Arriving> session, Receive(request));
         return session;
       }),
-      leavers(events, [this](const control::DepartRequest& request) { return Leave(request); }) {}
+      leavers(events, helm, [this](const control::DepartRequest& request) { return Leave(request); }) {}
 
 Node::Impl::~Impl() {
   events.Close();

@@ -23,6 +23,7 @@
 #include "node/arrivals.h"
 #include "node/crossing.h"
 #include "node/event_log.h"
+#include "node/helm.h"
 #include "node/host.h"
 #include "node/keeper.h"
 #include "node/leavers.h"
@@ -80,6 +81,7 @@ class Node::Impl {
   const Clock::time_point started = Clock::now();
   Keeper::Gate gate{Keeper::kAtOnce};
   Arrivals arrivals;
+  Helm helm;
   Leavers leavers;
   Crossing crossing{arrivals, leavers};
 

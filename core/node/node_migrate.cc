@@ -16,22 +16,19 @@ namespace {
 constexpr std::chrono::seconds kFencePatience{5};
 
 Status CheckSpec(const control::MigrateSpec& spec) {
-  if (spec.mode != control::MigrationMode::kPostCopy) {
-    return {ErrorCode::kUnsupported, "only --mode post-copy is in this version"};
-  }
   if (spec.destination_pid <= 0 || spec.uri.empty()) {
     return {ErrorCode::kInvalidArgument, "name the QEMU that waits at the destination: --dest-pid, --dest-qmp and --uri"};
   }
   return {};
 }
 
-Result<Leaver> FindLeaver(const control::MigrateSpec& spec) {
+Result<Leaver> FindLeaver(const control::MigrateSpec& spec, const os::UffdAbilities& abilities, Millis io_grace) {
   control::AttachSpec named;
   named.pid = spec.pid;
   named.domain = spec.domain;
   named.qmp_socket = spec.qmp_socket;
   HECA_ASSIGN_OR_RETURN(const AttachTarget target, FindTarget(named));
-  return MakeLeaver(target, spec.qmp_socket);
+  return MakeLeaver(target, spec.qmp_socket, abilities, io_grace);
 }
 
 }  // namespace
@@ -43,7 +40,7 @@ Result<control::MigrationSummary> Node::Migrate(const control::MigrateSpec& spec
     return Status(ErrorCode::kFailedPrecondition, "this hecad only lends memory; set compute = true to migrate VMs");
   }
   HECA_ASSIGN_OR_RETURN(const cluster::PeerConfig peer, impl_->sponsors->Resolve(spec.destination));
-  HECA_ASSIGN_OR_RETURN(Leaver leaver, FindLeaver(spec));
+  HECA_ASSIGN_OR_RETURN(Leaver leaver, FindLeaver(spec, impl_->abilities, impl_->config.io_grace));
   HECA_RETURN_IF_ERROR(impl_->CheckUngoverned(leaver.record.pid));
   HECA_ASSIGN_OR_RETURN(const auto destination, control::MigrationClient::Create({.endpoint = peer.endpoint}));
 
@@ -61,12 +58,12 @@ Result<control::MigrationSummary> Node::Migrate(const control::MigrateSpec& spec
   leaver.record.image = {spec.destination, peer.endpoint, request.image, {}};
   const pid_t pid = leaver.record.pid;
   HECA_RETURN_IF_ERROR(side->departures().Begin(std::move(leaver.record)));
-  LeavingQemu vm(leaver.vm, spec.uri, [pid, monitor = leaver.monitor, ram = leaver.ram, this] {
+  LeavingQemu vm(leaver.vm, std::move(leaver.notes), spec.uri, [pid, monitor = leaver.monitor, ram = leaver.ram, this] {
     return guest::RaiseFence(pid, *monitor, ram, impl_->abilities, Deadline::After(kFencePatience));
   });
-  migration::Departure departure(vm, image, *destination, std::move(request));
+  const Helm::Course course = impl_->helm.Take(request.region, {spec.mode, spec.downtime_goal}, spec.bandwidth);
+  migration::Departure departure(vm, image, *destination, std::move(request), course.plan, *course.steering);
   auto summary = departure.Run(progress);
-  if (summary.ok()) summary->mode = spec.mode;
   return summary;
 }
 

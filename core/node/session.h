@@ -88,7 +88,8 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
 
   // As Arriving.
   Status OpenArrival() override;
-  Status DeclareHoles(const std::vector<control::PageRun>& runs) override;
+  Status Tell(control::PageNews news, const std::vector<control::PageRun>& runs) override;
+  void SetPace(Bytes a_second) override;
   void BringArrivalHome() override;
   void CallOffArrival() override;
   [[nodiscard]] bool detached() const override { return detach_step_ == DetachStep::kDone; }

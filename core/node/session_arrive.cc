@@ -23,6 +23,7 @@ namespace {
 constexpr std::chrono::seconds kClosePatience{2};
 constexpr std::chrono::seconds kCapturePatience{5};
 constexpr std::chrono::seconds kQuitPatience{3};
+constexpr Millis kNewsPatience{2'500};  // the source waits 3 s for the answer
 
 }  // namespace
 
@@ -100,7 +101,7 @@ Status Session::OpenArrival() {
   return Status();
 }
 
-Status Session::DeclareHoles(const std::vector<control::PageRun>& runs) {
+Status Session::Tell(control::PageNews news, const std::vector<control::PageRun>& runs) {
   HECA_ASSIGN_OR_RETURN(const auto governance, Governed());
   const std::uint64_t pages = Size().value() / page_size_.value();
   std::vector<region::PageRun> checked;
@@ -110,8 +111,13 @@ Status Session::DeclareHoles(const std::vector<control::PageRun>& runs) {
     }
     checked.push_back({PageIndex(run.first), run.pages});
   }
-  governance->engine->DeclareHoles(std::move(checked));
-  return Status();
+  governance->engine->Fill();
+  const auto kind = news == control::PageNews::kChanged ? fault::News::kChanged : fault::News::kEmpty;
+  return governance->engine->Tell(kind, std::move(checked), Deadline::After(kNewsPatience));
+}
+
+void Session::SetPace(Bytes a_second) {
+  if (const auto governance = Governing()) governance->engine->SetPace(a_second);
 }
 
 void Session::BringArrivalHome() {

@@ -17,9 +17,9 @@ WORKLOAD = {"mib": 100, "threads": 2, "rate": 20000}
 MIB = 256
 
 
-def started(bench: Bench) -> tuple[Hosts, MovingGuest]:
+def started(bench: Bench, metadata: str = METADATA) -> tuple[Hosts, MovingGuest]:
     hosts = bench.hosts(hook=True)
-    guest = hosts.guest("shop", MIB, WORKLOAD, metadata=METADATA)
+    guest = hosts.guest("shop", MIB, WORKLOAD, metadata=metadata)
     guest.guest.wait_ready(120)
     return hosts, guest
 
@@ -45,6 +45,19 @@ def test_virsh_migrate_there_and_back(bench: Bench) -> None:
         source = hosts.hecads[1 - to]
         assert any("has left, its memory too" in event["text"] for event in source.events()), "heca did not take part"
         assert migration.downtime_s < 1
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "pre-copy"])
+def test_virsh_migrate_of_a_domain_whose_memory_is_to_come_ahead(bench: Bench, mode: str) -> None:
+    hosts, guest = started(bench, METADATA.replace("post-copy", mode))
+    for to in (1, 0):
+        print(guest.migrate(hosts.hosts[to]))
+        assert guest.guest.verify() == 0
+        guest.guest.check()
+        nothing_left(hosts, guest)
+        left = [event["text"] for event in hosts.hecads[1 - to].events() if "has left" in event["text"]]
+        assert "of it ahead in" in left[-1], left
+        print(left[-1])
 
 
 def test_a_saved_vm_has_its_memory_after_a_migration(bench: Bench) -> None:

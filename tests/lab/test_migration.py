@@ -5,62 +5,21 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lab.bench import Bench
 from lab.deadline import wait_until
 from lab.hecad import CommandFailed, Hecad, Peer
-from lab.qemu import Qemu
-
-WORKLOAD = {"mib": 300, "threads": 2, "rate": 20000}
+from lab.vm_pair import WORKLOAD, left_cleanly, pair, second_names, stays_here, two_nodes, uffds
 
 
-def pair(bench: Bench, **options: Any) -> tuple[Qemu, Qemu]:
-    """A guest that verifies itself, and the QEMU that waits for it: both unprivileged, as under libvirt."""
-    options = {"mib": 512, "sandbox": True, "user": "libvirt-qemu", "workload": WORKLOAD, **options}
-    source = bench.qemu("source", **options)
-    source.guest.wait_ready()
-    return source, bench.qemu("destination", incoming=True, **options)
-
-
-def two_nodes(bench: Bench, **options: Any) -> tuple[Hecad, Hecad]:
-    there = bench.compute(name="there", **options)
-    return bench.compute(there, name="here"), there
-
-
-def left_cleanly(source: Qemu, destination: Qemu, here: Hecad, there: Hecad) -> None:
-    assert source.run_state() == "postmigrate"
-    assert destination.run_state() == "running"
-    assert not source.ignores_shared_ram()
-    wait_until(lambda: not destination.ignores_shared_ram(), 5, "x-ignore-shared off at the destination")
-    wait_until(lambda: here.regions() == [] and there.regions() == [], 10, "no region left")
-
-
-def stays_here(source: Qemu, here: Hecad, there: Hecad) -> None:
-    """As if nothing had happened."""
-    source.guest.wait_ticks(3, 60)
-    assert source.run_state() == "running"
-    wait_until(lambda: not source.ignores_shared_ram(), 20, "x-ignore-shared off at the source")
-    assert source.guest.verify() == 0
-    source.guest.check()
-    wait_until(lambda: here.regions() == [] and there.regions() == [], 20, "no region left")
-    assert second_names(source) == []
-
-
-def second_names(source: Qemu) -> list[Path]:
-    """hecad's own names of the RAM files, which must be gone once the memory is not needed any more."""
-    inodes = {path.stat().st_ino for path in source.ram_files()}
-    return [path for path in Path("/dev/shm").glob(".heca-departure-*") if path.stat().st_ino in inodes]
-
-
-def test_a_vm_moves_and_verifies_itself(bench: Bench) -> None:
+@pytest.mark.parametrize("mode", ["post-copy", "hybrid", "pre-copy"])
+def test_a_vm_moves_and_verifies_itself(bench: Bench, mode: str) -> None:
     here, there = two_nodes(bench)
     source, destination = pair(bench)
     before = source.guest.ticks()[-1]
-    summary = here.migrate(source, destination, "there")
+    summary = here.migrate(source, destination, "there", "--mode", mode, "--downtime-ms", "500")
     ticks = destination.guest.wait_ticks(3, 60)
     assert ticks[0].number > before.number, "it goes on where it was"
     assert destination.guest.verify() == 0
@@ -69,7 +28,12 @@ def test_a_vm_moves_and_verifies_itself(bench: Bench) -> None:
     assert 0 < summary["downtime_ns"] < 2e9
     assert summary["moved_bytes"] + summary["zero_bytes"] >= 0.9 * (512 << 20)
     assert summary["zero_bytes"] > 50 << 20, "memory that was never touched costs nothing"
+    assert summary["mode"] == mode
+    assert (summary["ahead_bytes"] > 200 << 20 and summary["rounds"] > 0) == (mode != "post-copy")
+    if mode == "pre-copy":
+        assert summary["ahead_bytes"] == summary["moved_bytes"], "all of it was there before it ran"
     assert second_names(source) == []
+    assert uffds(source) == 1, "the fence, and nothing that notes writes"
 
 
 def test_a_destination_with_other_memory_is_refused_and_the_vm_runs_on(bench: Bench) -> None:
@@ -117,13 +81,13 @@ def test_the_sources_hecad_crashes_while_memory_follows(bench: Bench) -> None:
     wait_until(lambda: second_names(source) == [], 10, "the source keeps nothing")
 
 
-@pytest.mark.parametrize("moment", ["crash-while-streaming", "crash-at-switch-over"])
+@pytest.mark.parametrize("moment", ["crash-in-pre-copy", "crash-while-streaming", "crash-at-switch-over"])
 def test_the_sources_hecad_crashes_before_the_switch(bench: Bench, moment: str) -> None:
     there = bench.compute(name="there")
     here = bench.compute(there, name="here", fail=f"{moment}=crash")
     source, destination = pair(bench)
     with pytest.raises(CommandFailed):
-        here.migrate(source, destination, "there")
+        here.migrate(source, destination, "there", "--mode", "hybrid")
     here.wait_exit()
     here.fail = ""
     here.start()
@@ -211,3 +175,14 @@ def test_a_link_that_is_cut_while_memory_follows_is_waited_out(bench: Bench, lon
     destination.guest.wait_ticks(2, 60)
     assert destination.guest.verify() == 0
     left_cleanly(source, destination, here, there)
+
+
+def test_a_destination_without_room_is_refused_and_the_vm_runs_on(bench: Bench) -> None:
+    here, there = two_nodes(bench)
+    source, _ = pair(bench)
+    small = bench.tmpfs(200)
+    destination = bench.qemu("small", mib=512, workload=WORKLOAD, incoming=True, ram_dir=small.path)
+    with pytest.raises(CommandFailed, match="memory"):
+        here.migrate(source, destination, "there")
+    assert destination.run_state() == "inmigrate"
+    stays_here(source, here, there)

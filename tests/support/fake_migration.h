@@ -28,9 +28,18 @@ class FakeMigration final : public control::MigrationApi, public Playable {
     const std::lock_guard lock(mutex_);
     return last_prepare_;
   }
-  [[nodiscard]] std::vector<control::PageRun> holes() const {
+  /// All runs of pages that were told, and of which kind the last were.
+  [[nodiscard]] std::vector<control::PageRun> told() const {
     const std::lock_guard lock(mutex_);
-    return holes_;
+    return told_;
+  }
+  [[nodiscard]] control::PageNews last_news() const {
+    const std::lock_guard lock(mutex_);
+    return last_news_;
+  }
+  [[nodiscard]] std::uint64_t last_bandwidth() const {
+    const std::lock_guard lock(mutex_);
+    return last_bandwidth_;
   }
   [[nodiscard]] std::string last_why() const {
     const std::lock_guard lock(mutex_);
@@ -69,17 +78,19 @@ class FakeMigration final : public control::MigrationApi, public Playable {
     return Status();
   }
 
-  Status DeclareHoles(const RegionId& region, const control::LeaseKey& image,
-                      const std::vector<control::PageRun>& runs) override {
+  Status Tell(const RegionId& region, const control::LeaseKey& image, control::PageNews news,
+              const std::vector<control::PageRun>& runs) override {
     std::unique_lock lock(mutex_);
     HECA_RETURN_IF_ERROR(Find(lock, region, image).status());
-    holes_.insert(holes_.end(), runs.begin(), runs.end());
+    told_.insert(told_.end(), runs.begin(), runs.end());
+    last_news_ = news;
     return Status();
   }
 
-  Result<control::Arrival> Look(const RegionId& region, const control::LeaseKey& image) override {
+  Result<control::Arrival> Look(const RegionId& region, const control::LeaseKey& image, std::uint64_t bandwidth) override {
     std::unique_lock lock(mutex_);
     HECA_ASSIGN_OR_RETURN(const control::Arrival* const arrival, Find(lock, region, image));
+    last_bandwidth_ = bandwidth;
     return *arrival;
   }
 
@@ -116,7 +127,9 @@ class FakeMigration final : public control::MigrationApi, public Playable {
   std::map<RegionId, Entry> arrivals_;
   std::optional<control::PrepareRequest> last_prepare_;
   std::string last_why_;
-  std::vector<control::PageRun> holes_;
+  std::vector<control::PageRun> told_;
+  control::PageNews last_news_ = control::PageNews::kInvalid;
+  std::uint64_t last_bandwidth_ = 0;
   std::optional<control::DepartRequest> last_depart_;
   control::Departing departing_;
 };

@@ -45,6 +45,7 @@ class MemoryArena {
     std::atomic<bool> disconnected{false};
     std::atomic<bool> refuse_writes{false};
     std::atomic<bool> over{false};              ///< ended for good: no read can even be started
+    std::atomic<bool> read_at_start{false};     ///< an answer holds what the slot held when it was asked for
     std::atomic<std::uint64_t> delay_ns{0};
     std::atomic<std::uint64_t> violations{0};   ///< overwritten slots
     std::atomic<std::uint64_t> lost_reads{0};   ///< reads of slots that are not there
@@ -101,6 +102,7 @@ class MemoryQueue {
     std::vector<Slot> slots;
     std::span<const std::byte> pages;
     Clock::time_point due;
+    std::vector<std::byte> read{};  ///< by a read that was answered when it was started
   };
   explicit MemoryQueue(MemoryArena& arena) : arena_(arena), event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
@@ -108,6 +110,12 @@ class MemoryQueue {
     if (operations_.size() >= kCredits) return Status(ErrorCode::kBusy, "no credit");
     const auto delay = Nanos(arena_.switches().delay_ns.load());
     operations_.push_back({kind, tag, {slots.begin(), slots.end()}, pages, Clock::now() + delay});
+    if (kind == Kind::kRead && arena_.switches().read_at_start.load()) {
+      for (const Slot slot : slots) {
+        const std::byte* const page = arena_.Page(slot);
+        operations_.back().read.insert(operations_.back().read.end(), page, page + arena_.page_size().value());
+      }
+    }
     if (kind == Kind::kWrite) arena_.switches().last_offered = slots.back().value();
     const std::uint64_t one = 1;
     HECA_CHECK(::write(event_.get(), &one, sizeof(one)) == sizeof(one));
@@ -156,6 +164,7 @@ class MemoryReader final : public PageReader {
         there = slot != kNoSlot && slot.value() <= arena_.slots() && arena_.Present(slot).load() == 1;
         if (there) std::memcpy(pages.data() + i * page_size, arena_.Page(slot), page_size);
       }
+      if (!operation->read.empty()) pages = std::move(operation->read);
       arena_.switches().read += operation->slots.size();
       if (there) {
         sink.OnRead(operation->tag, Status(), pages);

@@ -78,6 +78,8 @@ inline control::MigrationSummary SampleMigration() {
   summary.memory = Bytes(1024 * kMiB);
   summary.moved = Bytes(256 * kMiB);
   summary.zero = Bytes(768 * kMiB);
+  summary.ahead = Bytes(240 * kMiB);
+  summary.rounds = 3;
   summary.faults = 1234;
   summary.fault_p50 = Nanos(120'000);
   summary.fault_p99 = Nanos(900'000);

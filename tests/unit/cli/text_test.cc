@@ -71,6 +71,7 @@ TEST(Text, Migration) {
             "region vm1: moved to m2, hybrid\n"
             "  total       12.3s\n"
             "  downtime    48ms\n"
+            "  ahead       240MiB in 3 rounds\n"
             "  memory      1GiB\n"
             "  moved       256MiB (25%)\n"
             "  zero        768MiB (75%)\n"

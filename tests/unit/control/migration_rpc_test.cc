@@ -105,10 +105,10 @@ TEST_F(MigrationRpc, PrepareCarriesEverything) {
 TEST_F(MigrationRpc, LifeOfAnArrival) {
   const PrepareRequest request = Request();
   const LeaseKey& key = request.image.key;
-  EXPECT_EQ(client_->Look(request.region, key).status().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(client_->Look(request.region, key, 0).status().code(), ErrorCode::kNotFound);
   ASSERT_TRUE(client_->Prepare(request).ok());
   EXPECT_EQ(client_->Prepare(request).code(), ErrorCode::kAlreadyExists);
-  EXPECT_EQ(client_->Look(request.region, key)->state, ArrivalState::kPrepared);
+  EXPECT_EQ(client_->Look(request.region, key, 0)->state, ArrivalState::kPrepared);
   LeaseKey wrong = key;
   wrong.secret[0] = std::byte{1};
   EXPECT_EQ(client_->Open(request.region, wrong).code(), ErrorCode::kPermissionDenied);
@@ -128,7 +128,7 @@ TEST_F(MigrationRpc, LifeOfAnArrival) {
                                    ArrivalState::kFailed, ArrivalState::kRunning}) {
     sent.state = state;
     migrations_.Arrive(request.region, sent);
-    const auto seen = client_->Look(request.region, key);
+    const auto seen = client_->Look(request.region, key, 0);
     ASSERT_TRUE(seen.ok()) << seen.status().ToString();
     EXPECT_EQ(seen->state, state);
     EXPECT_EQ(seen->left, sent.left);
@@ -182,18 +182,24 @@ TEST_F(MigrationRpc, DepartCarriesEverythingBothWays) {
 TEST_F(MigrationRpc, HolesComeInAsManyCallsAsTheyTake) {
   const PrepareRequest request = Request();
   std::vector<PageRun> holes;
-  for (std::uint64_t i = 0; i < 2500; ++i) holes.push_back({3 * i, 1 + i % 2});
-  EXPECT_EQ(client_->DeclareHoles(request.region, request.image.key, holes).code(), ErrorCode::kNotFound);
+  for (std::uint64_t i = 0; i < 10000; ++i) holes.push_back({3 * i, 1 + i % 2});
+  EXPECT_EQ(client_->Tell(request.region, request.image.key, PageNews::kEmpty, holes).code(), ErrorCode::kNotFound);
   ASSERT_TRUE(client_->Prepare(request).ok());
   const int before = migrations_.calls();
-  ASSERT_TRUE(client_->DeclareHoles(request.region, request.image.key, holes).ok());
+  ASSERT_TRUE(client_->Tell(request.region, request.image.key, PageNews::kEmpty, holes).ok());
   EXPECT_EQ(migrations_.calls(), before + 3);
-  EXPECT_EQ(migrations_.holes(), holes);
-  EXPECT_EQ(client_->DeclareHoles(request.region, request.image.key, {{5, 0}}).code(), ErrorCode::kInvalidArgument);
-  EXPECT_TRUE(client_->DeclareHoles(request.region, request.image.key, {}).ok());
+  EXPECT_EQ(migrations_.told(), holes);
+  EXPECT_EQ(client_->Tell(request.region, request.image.key, PageNews::kEmpty, {{5, 0}}).code(), ErrorCode::kInvalidArgument);
+  EXPECT_TRUE(client_->Tell(request.region, request.image.key, PageNews::kEmpty, {}).ok());
   LeaseKey wrong = request.image.key;
   wrong.secret[0] ^= std::byte{1};
-  EXPECT_EQ(client_->DeclareHoles(request.region, wrong, holes).code(), ErrorCode::kPermissionDenied);
+  EXPECT_EQ(client_->Tell(request.region, wrong, PageNews::kEmpty, holes).code(), ErrorCode::kPermissionDenied);
+  EXPECT_TRUE(client_->Tell(request.region, request.image.key, PageNews::kChanged, {{1, 1}}).ok());
+  EXPECT_EQ(migrations_.last_news(), PageNews::kChanged);
+  EXPECT_EQ(client_->Tell(request.region, request.image.key, static_cast<PageNews>(9), {{1, 1}}).code(),
+            ErrorCode::kInvalidArgument);
+  ASSERT_TRUE(client_->Look(request.region, request.image.key, 123456).ok());
+  EXPECT_EQ(migrations_.last_bandwidth(), 123456U);
 }
 
 TEST_F(MigrationRpc, WrongValuesNeverReachTheApi) {
@@ -251,8 +257,8 @@ TEST_F(MigrationRpc, WrongValuesNeverReachTheApi) {
   const LeaseKey none;
   EXPECT_EQ(client_->Open("a b", key).code(), ErrorCode::kInvalidArgument);
   EXPECT_EQ(client_->Open("vm", none).code(), ErrorCode::kInvalidArgument);
-  EXPECT_EQ(client_->Look("", key).status().code(), ErrorCode::kInvalidArgument);
-  EXPECT_EQ(client_->Look("vm", none).status().code(), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(client_->Look("", key, 0).status().code(), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(client_->Look("vm", none, 0).status().code(), ErrorCode::kInvalidArgument);
   EXPECT_EQ(client_->Abort("a/b", key, "why").code(), ErrorCode::kInvalidArgument);
   EXPECT_EQ(client_->Abort("vm", none, "why").code(), ErrorCode::kInvalidArgument);
   EXPECT_EQ(migrations_.calls(), 0);
@@ -290,7 +296,7 @@ TEST_F(MigrationRpc, TextsForPeopleAreMadePresentable) {
   Arrival arrival = In(ArrivalState::kFailed);
   arrival.trouble = ugly;
   migrations_.Arrive(request.region, arrival);
-  const auto seen = client_->Look(request.region, request.image.key);
+  const auto seen = client_->Look(request.region, request.image.key, 0);
   ASSERT_TRUE(seen.ok()) << seen.status().ToString();
   EXPECT_EQ(seen->trouble.size(), 1024U);
   EXPECT_TRUE(seen->trouble.starts_with("line one ?yyy")) << seen->trouble;
@@ -305,7 +311,7 @@ TEST_F(MigrationRpc, AnAnswerOutsideTheProtocolIsAnError) {
   late.fault_p99 = Nanos::max();
   for (const Arrival& arrival : {Arrival(), In(static_cast<ArrivalState>(99)), late}) {
     migrations_.Arrive(request.region, arrival);
-    const Status status = client_->Look(request.region, request.image.key).status();
+    const Status status = client_->Look(request.region, request.image.key, 0).status();
     EXPECT_EQ(status.code(), ErrorCode::kInternal) << status.ToString();
     EXPECT_EQ(status.scope(), ErrorScope::kConnection);
   }
@@ -317,7 +323,7 @@ TEST_F(MigrationRpc, EveryErrorCrosses) {
     const Status sent(static_cast<ErrorCode>(code), "why", ErrorScope::kRegion, ENOSPC);
     migrations_.FailWith(sent);
     for (const Status& status : {client_->Prepare(request), client_->Open("vm", request.image.key),
-                                 client_->Look("vm", request.image.key).status(),
+                                 client_->Look("vm", request.image.key, 0).status(),
                                  client_->Abort("vm", request.image.key, "")}) {
       EXPECT_EQ(status.code(), sent.code());
       EXPECT_EQ(status.scope(), sent.scope());
@@ -332,7 +338,7 @@ TEST_F(MigrationRpc, APeerThatTakesInNoVmsSaysSoAndStillLends) {
   const auto client = Client();
   const PrepareRequest request = Request();
   for (const Status& status : {client->Prepare(request), client->Open("vm", request.image.key),
-                               client->Look("vm", request.image.key).status(),
+                               client->Look("vm", request.image.key, 0).status(),
                                client->Abort("vm", request.image.key, "")}) {
     EXPECT_EQ(status.code(), ErrorCode::kUnsupported) << status.ToString();
     EXPECT_NE(status.message().find("destination " + Endpoint() + " takes in no VMs"), std::string::npos)

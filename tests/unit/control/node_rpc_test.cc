@@ -155,6 +155,8 @@ TEST_F(NodeRpc, MigrateCarriesTheWholeSpecificationAndTheSummary) {
   node_.migrated.faults = 6;
   node_.migrated.fault_p50 = Nanos(7);
   node_.migrated.fault_p99 = Nanos(8);
+  node_.migrated.ahead = Bytes(9);
+  node_.migrated.rounds = 10;
   MigrateSpec spec;
   spec.pid = 42;
   spec.qmp_socket = "/run/qmp.sock";
@@ -180,6 +182,8 @@ TEST_F(NodeRpc, MigrateCarriesTheWholeSpecificationAndTheSummary) {
     EXPECT_EQ(summary->faults, 6U);
     EXPECT_EQ(summary->fault_p50, Nanos(7));
     EXPECT_EQ(summary->fault_p99, Nanos(8));
+    EXPECT_EQ(summary->ahead, Bytes(9));
+    EXPECT_EQ(summary->rounds, 10U);
     const MigrateSpec seen = node_.last_migration().value();
     EXPECT_EQ(seen.pid, spec.pid);
     EXPECT_EQ(seen.domain, "");

@@ -38,12 +38,36 @@ Status Broken(const std::string& what) { return {ErrorCode::kUnavailable, what +
 
 struct FakeVm final : LeavingVm {
   explicit FakeVm(Diary& shared) : diary(shared) {}
+  Status NoteWrites() override {
+    diary.push_back("note writes");
+    return note_writes;
+  }
+  Result<std::vector<control::PageRun>> Written() override {
+    diary.push_back("written");
+    if (written.empty()) return std::vector<control::PageRun>{};
+    auto answer = written.front();
+    if (written.size() > 1) written.erase(written.begin());
+    return answer;
+  }
+  Result<std::vector<control::PageRun>> WrittenLast() override {
+    diary.push_back("written last");
+    return std::vector<control::PageRun>{{7, 2}};
+  }
+  Status AwaitDevices() override {
+    diary.push_back("devices");
+    return {};
+  }
+  Status ForgetWrites() override {
+    diary.push_back("forget writes");
+    return {};
+  }
   Status Start() override {
     diary.push_back("start");
     return start;
   }
   Result<bool> WaitStopped(Deadline) override {
     if (!stopped.ok()) return stopped.status();
+    if (!Has(diary, "start") && !stops_by_itself) return false;
     if (*stopped) diary.push_back("stopped");
     return stopped;
   }
@@ -71,10 +95,12 @@ struct FakeVm final : LeavingVm {
     return {};
   }
   Diary& diary;
-  Status start;
+  Status start, note_writes;
+  std::vector<std::vector<control::PageRun>> written;
   Result<bool> stopped = true;
   Result<std::optional<bool>> decided = std::optional<bool>(true);
   std::vector<Result<bool>> cancels;
+  bool stops_by_itself = false;  ///< somebody else leads QEMU's stream
   Clock::time_point when = Clock::now();
 };
 
@@ -84,6 +110,10 @@ struct FakeImage final : LentImage {
     the_lease.page_size = kBasePage;
   }
   const control::Lease& lease() const override { return the_lease; }
+  Status Show() override {
+    diary.push_back("show");
+    return {};
+  }
   Status Open() override {
     diary.push_back("image open");
     return {};
@@ -108,11 +138,32 @@ struct FakeDestination final : control::MigrationApi {
     diary.push_back("open");
     return open;
   }
-  Status DeclareHoles(const RegionId&, const control::LeaseKey&, const std::vector<control::PageRun>& runs) override {
-    holes = runs;
+  Status Tell(const RegionId&, const control::LeaseKey&, control::PageNews news,
+              const std::vector<control::PageRun>& runs) override {
+    if (!tells.empty()) {
+      const Status answer = tells.front();
+      tells.erase(tells.begin());
+      if (!answer.ok()) return answer;
+    }
+    if (news == control::PageNews::kEmpty) {
+      holes = runs;
+      if (!Has(diary, "open")) diary.push_back("told empty");
+    } else {
+      changed.insert(changed.end(), runs.begin(), runs.end());
+      diary.push_back("told changed");
+    }
     return {};
   }
-  Result<Arrival> Look(const RegionId&, const control::LeaseKey&) override {
+  Result<Arrival> Look(const RegionId&, const control::LeaseKey&, std::uint64_t pace) override {
+    bandwidth = pace;
+    if (!Has(diary, "open")) {
+      Arrival answer = In(ArrivalState::kPrepared, 4096);
+      if (!ahead.empty()) {
+        answer = ahead.front();
+        if (ahead.size() > 1) ahead.erase(ahead.begin());
+      }
+      return answer;
+    }
     if (looks.empty()) return Broken("link");
     const auto answer = looks.front();
     if (looks.size() > 1) looks.erase(looks.begin());
@@ -125,7 +176,10 @@ struct FakeDestination final : control::MigrationApi {
   }
   Diary& diary;
   Status prepare, open;
-  std::vector<control::PageRun> holes;
+  std::vector<control::PageRun> holes, changed;
+  std::vector<Status> tells;
+  std::vector<Arrival> ahead;  ///< what Look says before Open; the last for ever; none: all is there
+  std::uint64_t bandwidth = 0;
   std::vector<Result<Arrival>> looks{In(ArrivalState::kRunning),
                                      In(ArrivalState::kComplete, 8192)};
   std::string reason;
@@ -143,8 +197,11 @@ class DepartureTest : public ::testing::Test {
   Result<control::MigrationSummary> Run() {
     control::PrepareRequest request;
     request.region = "vm";
-    departure_.emplace(vm_, image_, there_, std::move(request),
-                       DepartureTimes{.stream = Millis(50), .decide = Millis(20), .look = Millis(1)});
+    departure_.emplace(vm_, image_, there_, std::move(request), plan_, steering_,
+                       DepartureTimes{.stream = Millis(50),
+                                      .decide = Millis(20),
+                                      .look = Millis(1),
+                                      .ahead = {.contact = Millis(100), .welcome = Millis(50), .look = Millis(1)}});
     return departure_->Run(patient_);
   }
   /// The VM runs here again, and nobody can read what it changes.
@@ -160,6 +217,8 @@ class DepartureTest : public ::testing::Test {
   FakeImage image_{diary_};
   FakeDestination there_{diary_};
   Patient patient_;
+  Plan plan_;
+  Steering steering_;
   std::optional<Departure> departure_;
 };
 
@@ -178,13 +237,13 @@ TEST_F(DepartureTest, ADestinationThatRefusesCostsTheVmNothing) {
   there_.prepare = Status(ErrorCode::kFailedPrecondition, "other RAM");
   const auto summary = Run();
   EXPECT_EQ(summary.status().code(), ErrorCode::kFailedPrecondition);
-  EXPECT_EQ(diary_, (Diary{"prepare", "withdraw"}));
+  EXPECT_EQ(diary_, (Diary{"prepare", "withdraw", "cancel", "restore"})) << "QEMU was told nothing that is not taken back";
 }
 
 TEST_F(DepartureTest, APreparationWhoseAnswerIsLostIsUndone) {
   there_.prepare = Status(ErrorCode::kDeadlineExceeded, "no answer", ErrorScope::kConnection);
   EXPECT_FALSE(Run().ok());
-  EXPECT_EQ(diary_, (Diary{"prepare", "withdraw", "abort"}));
+  EXPECT_EQ(diary_, (Diary{"prepare", "withdraw", "cancel", "restore", "abort"}));
 }
 
 TEST_F(DepartureTest, QemuRefusesToStart) {
@@ -285,6 +344,125 @@ TEST_F(DepartureTest, WhoStopsWaitingAfterTheSwitchStopsNothing) {
   EXPECT_TRUE(Has(diary_, "keep"));
   EXPECT_FALSE(Has(diary_, "withdraw"));
   EXPECT_FALSE(Has(diary_, "cancel"));
+}
+
+TEST_F(DepartureTest, AnAbortBeforeAnythingBeganRestoresQemuToo) {
+  patient_.cancelled_at = "prepare";
+  EXPECT_FALSE(Run().ok());
+  EXPECT_TRUE(Has(diary_, "restore")) << "where libvirt leads, QEMU had been told before";
+}
+
+Arrival Left(std::uint64_t left, std::uint64_t moved) {
+  Arrival arrival = In(ArrivalState::kPrepared, moved);
+  arrival.left = Bytes(left);
+  return arrival;
+}
+
+class AheadTest : public DepartureTest {
+ protected:
+  AheadTest() { plan_.mode = control::MigrationMode::kHybrid; }
+};
+
+TEST_F(AheadTest, EachRoundLearnsThenWaitsForDevicesThenTells) {
+  vm_.written = {{{1, 200}}, {}};
+  there_.ahead = {Left(4096, 0), Left(0, 4096), Left(0, 8192)};
+  plan_.downtime_goal = Millis(1);
+  const auto summary = Run();
+  ASSERT_TRUE(summary.ok()) << summary.status().ToString();
+  const Diary begin{"prepare", "note writes", "devices", "show", "told empty", "written", "devices", "told changed"};
+  ASSERT_GT(diary_.size(), begin.size());
+  EXPECT_EQ(Diary(diary_.begin(), diary_.begin() + static_cast<std::ptrdiff_t>(begin.size())), begin);
+  const Diary end{"start", "stopped", "written last", "told changed", "image open", "open", "continue", "keep", "forget writes",
+                  "restore", "fence"};
+  ASSERT_GT(diary_.size(), end.size());
+  EXPECT_EQ(Diary(diary_.end() - static_cast<std::ptrdiff_t>(end.size()), diary_.end()), end);
+  EXPECT_EQ(there_.changed.back(), (control::PageRun{7, 2})) << "what was written last is told last";
+  EXPECT_EQ(summary->mode, control::MigrationMode::kHybrid);
+  EXPECT_GE(summary->rounds, 1U);
+  EXPECT_GT(summary->ahead, Bytes(0));
+}
+
+TEST_F(AheadTest, AFailureInPreCopyCostsTheVmNothing) {
+  vm_.note_writes = Broken("userfaultfd");
+  EXPECT_FALSE(Run().ok());
+  ExpectHere();
+  EXPECT_FALSE(Has(diary_, "start"));
+  EXPECT_TRUE(Has(diary_, "forget writes"));
+  EXPECT_LT(At(diary_, "withdraw"), At(diary_, "forget writes")) << "first nobody may read what changes unseen";
+}
+
+TEST_F(AheadTest, ADestinationThatIsOutOfReachForAMomentIsAskedAgain) {
+  there_.tells = {Broken("link"), Broken("link")};
+  ASSERT_TRUE(Run().ok());
+}
+
+TEST_F(AheadTest, ADestinationThatStaysOutOfReachCallsItOff) {
+  there_.tells.assign(100'000, Broken("link"));
+  EXPECT_EQ(Run().status().code(), ErrorCode::kUnavailable);
+  ExpectHere();
+}
+
+TEST_F(AheadTest, ADestinationThatForgetsItCallsItOff) {
+  there_.tells.assign(100'000, Status(ErrorCode::kNotFound, "no such VM"));
+  EXPECT_EQ(Run().status().code(), ErrorCode::kNotFound);
+  ExpectHere();
+}
+
+TEST_F(AheadTest, WhatWasWrittenLastIsToldAtOnceOrTheVmGoesOnHere) {
+  there_.tells = {Status(), Status(), Broken("link")};
+  EXPECT_FALSE(Run().ok());
+  ExpectHere();
+  EXPECT_TRUE(Has(diary_, "written last"));
+  EXPECT_FALSE(Has(diary_, "open"));
+}
+
+TEST_F(AheadTest, PreCopyOpensOnlyWhenAllIsThere) {
+  plan_.mode = control::MigrationMode::kPreCopy;
+  there_.ahead = {Left(0, 1), Left(4096, 1), Left(4096, 1), Left(0, 2)};
+  ASSERT_TRUE(Run().ok());
+  EXPECT_EQ(there_.ahead.size(), 1U) << "it opened before the last page was there";
+}
+
+TEST_F(AheadTest, PreCopyWhoseRestDoesNotComeGoesOnHere) {
+  plan_.mode = control::MigrationMode::kPreCopy;
+  plan_.downtime_goal = Millis(1);
+  there_.ahead = {Left(0, 1), Left(4096, 1)};
+  EXPECT_EQ(Run().status().code(), ErrorCode::kDeadlineExceeded);
+  ExpectHere();
+  EXPECT_FALSE(Has(diary_, "open"));
+}
+
+TEST_F(AheadTest, CancelledInPreCopy) {
+  patient_.cancelled_at = "pre-copy";
+  there_.ahead = {Left(4096, 0)};
+  EXPECT_EQ(Run().status().code(), ErrorCode::kAborted);
+  ExpectHere();
+  EXPECT_FALSE(Has(diary_, "start"));
+}
+
+TEST_F(AheadTest, SwitchNowEndsTheRounds) {
+  there_.ahead = {Left(4096, 0)};
+  plan_.mode = control::MigrationMode::kPreCopy;
+  steering_.SwitchNow();
+  steering_.SetBandwidth(1234);
+  ASSERT_TRUE(Run().ok());
+  EXPECT_FALSE(Has(diary_, "written")) << "no round was awaited";
+  EXPECT_TRUE(Has(diary_, "written last"));
+  EXPECT_EQ(there_.bandwidth, 1234U);
+}
+
+TEST_F(AheadTest, AVmThatIsStoppedByWhoeverLeadsItIsSwitchedOver) {
+  vm_.stops_by_itself = true;
+  there_.ahead = {Left(4096, 0)};
+  ASSERT_TRUE(Run().ok());
+  EXPECT_TRUE(Has(diary_, "written last"));
+}
+
+TEST_F(AheadTest, ADestinationThatGaveUpCallsItOff) {
+  there_.ahead = {In(ArrivalState::kFailed, 0, "its process has ended")};
+  const auto summary = Run();
+  EXPECT_NE(summary.status().message().find("its process has ended"), std::string::npos);
+  ExpectHere();
 }
 
 }  // namespace

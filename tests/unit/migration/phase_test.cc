@@ -11,18 +11,20 @@ namespace {
 
 using enum Phase;
 
-constexpr Phase kAll[] = {kPrepare, kStream, kStopped, kOpened, kArrived, kComplete, kAborted, kLost};
+constexpr Phase kAll[] = {kPrepare, kPreCopy, kStream, kStopped, kOpened, kArrived, kComplete, kAborted, kLost};
 
 TEST(Phase, TheOrderIsKept) {
-  const Phase way[] = {kPrepare, kStream, kStopped, kOpened, kArrived, kComplete};
+  const Phase way[] = {kPrepare, kPreCopy, kStream, kStopped, kOpened, kArrived, kComplete};
   for (std::size_t i = 0; i + 1 < std::size(way); ++i) EXPECT_TRUE(MayFollow(way[i], way[i + 1])) << ToString(way[i]);
 }
 
 TEST(Phase, AnAbortIsPossibleUpToTheSwitchAndNeverAfter) {
-  for (const Phase phase : {kPrepare, kStream, kStopped, kOpened}) EXPECT_TRUE(MayFollow(phase, kAborted)) << ToString(phase);
+  for (const Phase phase : {kPrepare, kPreCopy, kStream, kStopped, kOpened}) {
+    EXPECT_TRUE(MayFollow(phase, kAborted)) << ToString(phase);
+  }
   for (const Phase phase : {kArrived, kComplete, kLost}) {
     EXPECT_FALSE(MayFollow(phase, kAborted)) << ToString(phase);
-    for (const Phase back : {kPrepare, kStream, kStopped, kOpened}) EXPECT_FALSE(MayFollow(phase, back)) << ToString(phase);
+    for (const Phase back : {kPrepare, kPreCopy, kStream, kStopped, kOpened}) EXPECT_FALSE(MayFollow(phase, back)) << ToString(phase);
   }
 }
 

@@ -38,10 +38,12 @@ class FakeArriving final : public Arriving {
     EXPECT_TRUE(changed_.wait_until(lock, Soon().when(), [&] { return !held_; }));
     return open;
   }
-  Status DeclareHoles(const std::vector<control::PageRun>& runs) override {
-    holes = runs;
+  Status Tell(control::PageNews news, const std::vector<control::PageRun>& runs) override {
+    last_news = news;
+    told = runs;
     return {};
   }
+  void SetPace(Bytes a_second) override { pace = a_second; }
   void BringArrivalHome() override { ++homecomings; }
   void CallOffArrival() override {
     ++called_off;
@@ -64,7 +66,9 @@ class FakeArriving final : public Arriving {
 
   std::atomic<int> opens{0}, homecomings{0}, called_off{0};
   Status open;
-  std::vector<control::PageRun> holes;
+  control::PageNews last_news = control::PageNews::kInvalid;
+  std::vector<control::PageRun> told;
+  Bytes pace{0};
   std::optional<fault::EngineStats> numbers;
 
  private:
@@ -124,7 +128,7 @@ class ArrivalsTest : public ::testing::Test {
     vm_.Resume();
     TickUntil(ArrivalState::kRunning);
   }
-  [[nodiscard]] ArrivalState State() { return arrivals_->Look(kVm, Key()).value().state; }
+  [[nodiscard]] ArrivalState State() { return arrivals_->Look(kVm, Key(), 0).value().state; }
   Status Abort(const std::string& why = "the source has thought better of it") { return arrivals_->Abort(kVm, Key(), why); }
   void TickUntil(const std::function<bool()>& done) {
     const Deadline deadline = Soon();
@@ -159,7 +163,7 @@ class ArrivalsTest : public ::testing::Test {
 TEST_F(ArrivalsTest, GoesItsWay) {
   Prepare();
   EXPECT_TRUE(vm_.Capability(kIgnoreShared));
-  Arrival arrival = arrivals_->Look(kVm, Key()).value();
+  Arrival arrival = arrivals_->Look(kVm, Key(), 0).value();
   EXPECT_EQ(arrival.state, ArrivalState::kPrepared);
   EXPECT_EQ(arrival.left, Bytes(256 * 4096));
   EXPECT_EQ(region()->opens, 0);
@@ -174,12 +178,12 @@ TEST_F(ArrivalsTest, GoesItsWay) {
   TickUntil(ArrivalState::kRunning);
   TickUntil([&] { return !vm_.Capability(kIgnoreShared); });
   EXPECT_EQ(region()->homecomings, 1);
-  EXPECT_GT(arrivals_->Look(kVm, Key()).value().open_to_resume, Nanos(0));
+  EXPECT_GT(arrivals_->Look(kVm, Key(), 0).value().open_to_resume, Nanos(0));
 
   region()->End(true);
   TickUntil(ArrivalState::kComplete);
   TickUntil([&] { return LetGo(); });
-  arrival = arrivals_->Look(kVm, Key()).value();
+  arrival = arrivals_->Look(kVm, Key(), 0).value();
   EXPECT_EQ(arrival.state, ArrivalState::kComplete);
   EXPECT_EQ(arrival.left, Bytes(0));
   EXPECT_TRUE(guest::Qmp::Connect(vm_.Path(), Soon()).ok()) << "the monitor is free for the next client";
@@ -192,7 +196,7 @@ TEST_F(ArrivalsTest, TellsWhatTheEngineHasDone) {
   numbers.holes = 5;
   numbers.latency[static_cast<std::size_t>(fault::AnswerSource::kStore)].total = 2;
   region()->numbers = numbers;
-  const Arrival arrival = arrivals_->Look(kVm, Key()).value();
+  const Arrival arrival = arrivals_->Look(kVm, Key(), 0).value();
   EXPECT_EQ(arrival.moved, Bytes(3 * 4096));
   EXPECT_EQ(arrival.zero, Bytes(5 * 4096));
   EXPECT_EQ(arrival.faults, 2U);
@@ -201,7 +205,7 @@ TEST_F(ArrivalsTest, TellsWhatTheEngineHasDone) {
 TEST_F(ArrivalsTest, WhatCannotBeReceivedIsNotKnownAfterwards) {
   make_ = Status(ErrorCode::kFailedPrecondition, "other RAM");
   EXPECT_EQ(arrivals_->Prepare(Request()).message(), "other RAM");
-  EXPECT_EQ(arrivals_->Look(kVm, Key()).status().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(arrivals_->Look(kVm, Key(), 0).status().code(), ErrorCode::kNotFound);
 }
 
 TEST_F(ArrivalsTest, AQemuWithoutAMonitorIsLetGo) {
@@ -214,7 +218,7 @@ TEST_F(ArrivalsTest, AQemuWithoutAMonitorIsLetGo) {
   });
   EXPECT_EQ(arrivals_->Prepare(Request()).code(), ErrorCode::kFailedPrecondition);
   EXPECT_EQ(kept->called_off, 1);
-  EXPECT_EQ(arrivals_->Look(kVm, Key()).status().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(arrivals_->Look(kVm, Key(), 0).status().code(), ErrorCode::kNotFound);
 }
 
 TEST_F(ArrivalsTest, AQemuThatDoesNotListenIsLetGoWithoutTheCapability) {
@@ -222,7 +226,7 @@ TEST_F(ArrivalsTest, AQemuThatDoesNotListenIsLetGoWithoutTheCapability) {
   EXPECT_EQ(arrivals_->Prepare(Request()).code(), ErrorCode::kFailedPrecondition);
   EXPECT_FALSE(vm_.Capability(kIgnoreShared));
   EXPECT_TRUE(LetGo());
-  EXPECT_EQ(arrivals_->Look(kVm, Key()).status().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(arrivals_->Look(kVm, Key(), 0).status().code(), ErrorCode::kNotFound);
 }
 
 TEST_F(ArrivalsTest, AWrongKeyOpensEndsAndTellsNothing) {
@@ -233,8 +237,8 @@ TEST_F(ArrivalsTest, AWrongKeyOpensEndsAndTellsNothing) {
   guessed.secret.fill(std::byte{0});
   for (const auto& key : {other_lease, guessed}) {
     EXPECT_EQ(arrivals_->Open(kVm, key).code(), ErrorCode::kPermissionDenied);
-    EXPECT_EQ(arrivals_->DeclareHoles(kVm, key, {{0, 1}}).code(), ErrorCode::kPermissionDenied);
-    EXPECT_EQ(arrivals_->Look(kVm, key).status().code(), ErrorCode::kPermissionDenied);
+    EXPECT_EQ(arrivals_->Tell(kVm, key, control::PageNews::kEmpty, {{0, 1}}).code(), ErrorCode::kPermissionDenied);
+    EXPECT_EQ(arrivals_->Look(kVm, key, 0).status().code(), ErrorCode::kPermissionDenied);
     EXPECT_EQ(arrivals_->Abort(kVm, key, "").code(), ErrorCode::kPermissionDenied);
   }
   EXPECT_EQ(State(), ArrivalState::kPrepared);
@@ -244,8 +248,8 @@ TEST_F(ArrivalsTest, AWrongKeyOpensEndsAndTellsNothing) {
 
 TEST_F(ArrivalsTest, NothingIsKnownOfAVmThatWasNotAnnounced) {
   EXPECT_EQ(arrivals_->Open(kVm, Key()).code(), ErrorCode::kNotFound);
-  EXPECT_EQ(arrivals_->DeclareHoles(kVm, Key(), {}).code(), ErrorCode::kNotFound);
-  EXPECT_EQ(arrivals_->Look(kVm, Key()).status().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(arrivals_->Tell(kVm, Key(), control::PageNews::kEmpty, {}).code(), ErrorCode::kNotFound);
+  EXPECT_EQ(arrivals_->Look(kVm, Key(), 0).status().code(), ErrorCode::kNotFound);
   EXPECT_EQ(Abort().code(), ErrorCode::kNotFound);
 }
 
@@ -269,24 +273,37 @@ TEST_F(ArrivalsTest, AnOpenThatFailsLeavesItPrepared) {
   EXPECT_EQ(State(), ArrivalState::kOpen);
 }
 
-TEST_F(ArrivalsTest, HolesAreOfAFinalImageOnly) {
+TEST_F(ArrivalsTest, PagesChangeBeforeOpenOnly) {
   Prepare();
-  EXPECT_EQ(arrivals_->DeclareHoles(kVm, Key(), {{1, 2}}).code(), ErrorCode::kFailedPrecondition);
-  EXPECT_TRUE(region()->holes.empty());
+  EXPECT_TRUE(arrivals_->Tell(kVm, Key(), control::PageNews::kEmpty, {{1, 2}}).ok());
+  EXPECT_TRUE(arrivals_->Tell(kVm, Key(), control::PageNews::kChanged, {{3, 4}}).ok());
+  EXPECT_EQ(region()->last_news, control::PageNews::kChanged);
+  EXPECT_EQ(region()->told, (std::vector<control::PageRun>{{3, 4}}));
+  ASSERT_TRUE(arrivals_->Look(kVm, Key(), 5000).ok());
+  EXPECT_EQ(region()->pace, Bytes(5000));
   ASSERT_TRUE(arrivals_->Open(kVm, Key()).ok());
-  EXPECT_TRUE(arrivals_->DeclareHoles(kVm, Key(), {{1, 2}}).ok());
-  EXPECT_EQ(region()->holes, (std::vector<control::PageRun>{{1, 2}}));
+  EXPECT_EQ(arrivals_->Tell(kVm, Key(), control::PageNews::kChanged, {{5, 6}}).code(), ErrorCode::kFailedPrecondition);
+  EXPECT_TRUE(arrivals_->Tell(kVm, Key(), control::PageNews::kEmpty, {{1, 2}}).ok());
+  EXPECT_EQ(region()->told, (std::vector<control::PageRun>{{1, 2}}));
   vm_.Resume();
   TickUntil(ArrivalState::kRunning);
   region()->End(true);
   TickUntil([&] { return LetGo(); });
-  EXPECT_TRUE(arrivals_->DeclareHoles(kVm, Key(), {{1, 2}}).ok()) << "all is here already";
+  EXPECT_TRUE(arrivals_->Tell(kVm, Key(), control::PageNews::kEmpty, {{1, 2}}).ok()) << "all is here already";
+}
+
+TEST_F(ArrivalsTest, WhatIsCalledOffIsToldNothing) {
+  Prepare();
+  ASSERT_TRUE(Abort("no luck").ok());
+  const Status told = arrivals_->Tell(kVm, Key(), control::PageNews::kChanged, {{3, 4}});
+  EXPECT_TRUE(told.ok() || told.code() == ErrorCode::kFailedPrecondition) << told.ToString();
+  EXPECT_TRUE(region()->told.empty());
 }
 
 TEST_F(ArrivalsTest, CalledOffBeforeItIsOpened) {
   Prepare();
   ASSERT_TRUE(Abort("no luck").ok());
-  const Arrival arrival = arrivals_->Look(kVm, Key()).value();
+  const Arrival arrival = arrivals_->Look(kVm, Key(), 0).value();
   EXPECT_EQ(arrival.state, ArrivalState::kFailed);
   EXPECT_EQ(arrival.trouble, "no luck");
   EXPECT_FALSE(vm_.Capability(kIgnoreShared));
@@ -347,7 +364,7 @@ TEST_F(ArrivalsTest, AnAbortDuringOpenIsCarriedOutAfterIt) {
   EXPECT_EQ(arrivals_->Open(kVm, Key()).code(), ErrorCode::kFailedPrecondition);
   TickUntil(ArrivalState::kFailed);
   EXPECT_EQ(open_region->called_off, 1);
-  EXPECT_EQ(arrivals_->Look(kVm, Key()).value().trouble, "the source did not hear the answer");
+  EXPECT_EQ(arrivals_->Look(kVm, Key(), 0).value().trouble, "the source did not hear the answer");
   EXPECT_FALSE(vm_.Capability(kIgnoreShared));
 }
 
@@ -359,7 +376,7 @@ TEST_F(ArrivalsTest, AQemuThatEndsIsAFailureInEachState) {
     if (state == ArrivalState::kRunning) Run();
     region()->End(false);
     TickUntil(ArrivalState::kFailed);
-    EXPECT_EQ(arrivals_->Look(kVm, Key()).value().trouble, "its process has ended");
+    EXPECT_EQ(arrivals_->Look(kVm, Key(), 0).value().trouble, "its process has ended");
     EXPECT_EQ(arrivals_->Open(kVm, Key()).code(), ErrorCode::kFailedPrecondition);
     TickUntil([&] { return LetGo(); });
   }
@@ -399,7 +416,7 @@ TEST_F(ArrivalsTest, ASourceThatFallsSilentIsNotWaitedForForEver) {
   Prepare();
   TickUntil(ArrivalState::kFailed);
   EXPECT_FALSE(vm_.Capability(kIgnoreShared));
-  EXPECT_NE(arrivals_->Look(kVm, Key()).value().trouble.find("said nothing"), std::string::npos);
+  EXPECT_NE(arrivals_->Look(kVm, Key(), 0).value().trouble.find("said nothing"), std::string::npos);
 }
 
 TEST_F(ArrivalsTest, AnOpenOneIsWaitedForHoweverLong) {
@@ -415,7 +432,7 @@ TEST_F(ArrivalsTest, TheEndIsForgottenInTheEnd) {
   Start({.memory = Millis(1)});
   Prepare();
   ASSERT_TRUE(Abort().ok());
-  TickUntil([&] { return arrivals_->Look(kVm, Key()).status().code() == ErrorCode::kNotFound; });
+  TickUntil([&] { return arrivals_->Look(kVm, Key(), 0).status().code() == ErrorCode::kNotFound; });
 }
 
 TEST_F(ArrivalsTest, AVmMayComeAgainUnderItsName) {

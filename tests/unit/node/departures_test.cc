@@ -42,7 +42,7 @@ class DeparturesTest : public LeavingRig {
     WaitUntil([&] { return Journal().empty() && ram_.names() == 1; });
     EXPECT_FALSE(IsOffered(id()));
     EXPECT_FALSE(vm_.Capability(kIgnoreShared));
-    EXPECT_EQ(there_.Look(kRegion, lease_.key).status().code(), ErrorCode::kNotFound) << "the destination was told";
+    EXPECT_EQ(there_.Look(kRegion, lease_.key, 0).status().code(), ErrorCode::kNotFound) << "the destination was told";
     EXPECT_NE(there_.last_why().find("restarted"), std::string::npos);
     EXPECT_TRUE(Told(events_, EventKind::kAttachFailed));
   }
@@ -163,7 +163,7 @@ TEST_F(DeparturesTest, StreamingAndQemuIsGone) {
   Restart();
   WaitUntil([&] { return Journal().empty(); });
   EXPECT_FALSE(IsOffered(id()));
-  EXPECT_EQ(there_.Look(kRegion, lease_.key).status().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(there_.Look(kRegion, lease_.key, 0).status().code(), ErrorCode::kNotFound);
 }
 
 // The journal says opened: QEMU decides, and the image is lent until it has.

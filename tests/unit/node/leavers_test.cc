@@ -24,7 +24,7 @@ class LeaversTest : public LeavingRig {
   void SetUp() override { Start(std::chrono::seconds(20)); }
   void Start(Millis patience) {
     leavers_ = std::make_unique<Leavers>(
-        events_, [this](const control::DepartRequest&) { return Find(); }, patience);
+        events_, helm_, [this](const control::DepartRequest&) { return Find(); }, patience);
     leavers_->Use(*images_, *departures_);
   }
   Result<Leaver> Find() {
@@ -37,7 +37,9 @@ class LeaversTest : public LeavingRig {
     leaver.image = Image();
     return leaver;
   }
-  Result<control::Departing> Ask() { return leavers_->Depart({"vm", "uuid", "there", DestinationAddress()}); }
+  Result<control::Departing> Ask() {
+    return leavers_->Depart({"vm", "uuid", "there", DestinationAddress(), control::MigrationMode::kPostCopy});
+  }
   /// As far as the moment when libvirt may begin.
   void Depart() {
     const auto departing = Ask();
@@ -55,7 +57,7 @@ class LeaversTest : public LeavingRig {
     WaitUntil([&] { return StateThere() == ArrivalState::kOpen; });
   }
   [[nodiscard]] std::optional<ArrivalState> StateThere() {
-    const auto arrival = there_.Look(kRegion, lease_.key);
+    const auto arrival = there_.Look(kRegion, lease_.key, 0);
     if (!arrival.ok()) return std::nullopt;
     return arrival->state;
   }
@@ -83,6 +85,7 @@ class LeaversTest : public LeavingRig {
   }
 
   Status find_;
+  Helm helm_;
   control::Lease lease_;
   std::unique_ptr<Leavers> leavers_;  ///< ends before what it uses
 };
@@ -107,7 +110,7 @@ TEST_F(LeaversTest, GoesItsWay) {
   vm_.Stream("completed");
   ArriveThere(ArrivalState::kRunning);
   WaitUntil([&] { return !vm_.Capability(kIgnoreShared); });
-  WaitUntil([&] { return !there_.holes().empty(); });
+  WaitUntil([&] { return !there_.told().empty(); });
   leavers_->Tick();
   EXPECT_TRUE(leavers_->Knows(lease_.key)) << "memory follows";
   ASSERT_TRUE(images_->Free(lease_.key).ok());
