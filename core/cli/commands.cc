@@ -7,10 +7,12 @@
 
 #include "base/size.h"
 #include "base/version.h"
+#include "cli/domain_migration.h"
 #include "cli/local_doctor.h"
 #include "cli/progress.h"
 #include "cli/rates.h"
 #include "cli/text.h"
+#include "cli/virsh.h"
 
 namespace heca::cli {
 namespace {
@@ -46,7 +48,7 @@ const char* Remains(Command command) {
     case Command::kAttach:
       return "it was undone";
     case Command::kMigrate:
-      return "the VM stays here unless it had changed over, then the rest still follows (hecactl events)";
+      return "the VM stays here unless it had changed over, then the rest still follows (hecactl migrations)";
     default:
       return "run it again to carry on";
   }
@@ -85,7 +87,11 @@ Result<ExitCode> Commands::Run() {
     case Command::kDetach:
       return Detach();
     case Command::kMigrate:
-      return Migrate();
+      return request_.move_domain ? MigrateDomain() : Migrate();
+    case Command::kMigrations:
+      return Migrations();
+    case Command::kSteer:
+      return Steer();
     case Command::kResolve:
       return Resolve();
     case Command::kEvents:
@@ -204,6 +210,33 @@ Result<ExitCode> Commands::Migrate() {
   }));
   Print({{"migration", ToJson(summary)}, {"destination", request_.migrate.destination}},
         MigrationText(summary, request_.migrate.destination));
+  return ExitCode::kOk;
+}
+
+Result<ExitCode> Commands::MigrateDomain() {
+  Virsh virsh(request_.libvirt);
+  DomainMigration migration(*request_.move_domain, api_, virsh);
+  control::MigrationSummary summary;
+  HECA_RETURN_IF_ERROR(WithProgress([&](control::ProgressSink& progress) {
+    HECA_ASSIGN_OR_RETURN(summary, migration.Run(progress));
+    return Status();
+  }));
+  const std::string& destination = request_.move_domain->destination;
+  Print({{"migration", ToJson(summary)}, {"destination", destination}, {"destination_uri", migration.uri()}},
+        MigrationText(summary, destination));
+  return ExitCode::kOk;
+}
+
+Result<ExitCode> Commands::Migrations() {
+  HECA_ASSIGN_OR_RETURN(const auto migrations, api_.Migrations());
+  Print({{"migrations", ListToJson(migrations)}}, MigrationsText(migrations));
+  return ExitCode::kOk;
+}
+
+Result<ExitCode> Commands::Steer() {
+  HECA_RETURN_IF_ERROR(api_.Steer(request_.steer));
+  Print({{"region", request_.steer.region}, {"steered", true}},
+        fmt::format("region {}: done; `hecactl migrations` tells how far it is\n", request_.steer.region));
   return ExitCode::kOk;
 }
 

@@ -37,6 +37,9 @@ class Commands {
   Result<ExitCode> Limit();
   Result<ExitCode> Detach();
   Result<ExitCode> Migrate();
+  Result<ExitCode> MigrateDomain();
+  Result<ExitCode> Migrations();
+  Result<ExitCode> Steer();
   Result<ExitCode> Resolve();
   Result<ExitCode> Events();
   Result<ExitCode> Top();

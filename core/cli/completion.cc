@@ -71,7 +71,7 @@ _hecactl() {{
       }} ;;
     migrate)
       [[ $current == -* ]] || {{
-        COMPREPLY=($(compgen -W "$(hecactl nodes --timeout 2 2>/dev/null | awk 'NR > 2 {{print $1}}')" -- "$current"))
+        COMPREPLY=($(compgen -W "$(virsh list --name 2>/dev/null)" -- "$current"))
         return
       }} ;;
   esac
@@ -79,6 +79,8 @@ _hecactl() {{
     "") words="{}" ;;
 {}  esac
   COMPREPLY=($(compgen -W "$words --help{}" -- "$current"))
+  [[ $command != migrate || $current == -* ]] ||
+    COMPREPLY=($(compgen -W "$(hecactl nodes --timeout 2 2>/dev/null | awk 'NR > 2 {{print $1}}')" -- "$current"))
   [[ $command != xml || $current == -* ]] || COMPREPLY+=($(compgen -f -- "$current"))
 }}
 complete -F _hecactl hecactl

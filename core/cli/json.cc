@@ -112,6 +112,27 @@ Json ToJson(const control::MigrationSummary& summary) {
           {"fault_p99_ns", summary.fault_p99.count()}};
 }
 
+Json ToJson(const control::MigrationInfo& migration) {
+  const control::MigrationSummary& reached = migration.reached;
+  return {{"region", reached.region},
+          {"domain", migration.domain},
+          {"destination", migration.destination},
+          {"mode", Word(reached.mode)},
+          {"phase", migration.progress.phase},
+          {"done_bytes", migration.progress.done},
+          {"total_bytes", migration.progress.total},
+          {"started_at", FormatTime(migration.started)},
+          {"elapsed_ms", reached.total.count()},
+          {"faults", reached.faults},
+          {"fault_p50_ns", reached.fault_p50.count()},
+          {"fault_p99_ns", reached.fault_p99.count()},
+          {"downtime_ns", reached.downtime.count()},
+          {"over", migration.over},
+          {"ok", migration.ok},
+          {"trouble", migration.trouble},
+          {"summary", migration.ok ? ToJson(reached) : Json(nullptr)}};
+}
+
 Json ToJson(const control::LeaseInfo& lease) {
   return {{"id", lease.id.value()},
           {"epoch", lease.epoch.value()},

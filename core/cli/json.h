@@ -21,6 +21,7 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] Json ToJson(const control::PeerInfo& peer);
 [[nodiscard]] Json ToJson(const control::RegionInfo& region);
 [[nodiscard]] Json ToJson(const control::MigrationSummary& summary);
+[[nodiscard]] Json ToJson(const control::MigrationInfo& migration);
 [[nodiscard]] Json ToJson(const control::LeaseInfo& lease);
 [[nodiscard]] Json ToJson(const control::DoctorCheck& check);
 [[nodiscard]] Json ToJson(const control::Event& event);

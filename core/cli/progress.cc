@@ -102,13 +102,16 @@ void ProgressPrinter::OnProgress(const control::Progress& progress) {
   const Clock::time_point now = Clock::now();
   const bool new_phase = progress.phase != phase_;
   if (new_phase) {
+    complete_ = false;
     phase_ = progress.phase;
     from_ = progress.done;
     phase_began_ = now;
   }
-  const bool complete = progress.total != 0 && progress.done >= progress.total;
+  const bool was_complete = complete_;
+  complete_ = progress.total != 0 && progress.done >= progress.total;
   const Millis every = style_ == ProgressStyle::kBar ? kRedraw : kLineEvery;
-  if (!new_phase && !complete && printed_ && now - *printed_ < every) return;
+  const bool worth_it = new_phase || (complete_ && !was_complete);
+  if (!worth_it && printed_ && now - *printed_ < every) return;
   printed_ = now;
   const ProgressView view{progress, from_, now - phase_began_};
   if (style_ == ProgressStyle::kBar) {

@@ -51,6 +51,7 @@ class ProgressPrinter final : public control::ProgressSink {
   Clock::time_point phase_began_;
   std::optional<Clock::time_point> printed_;
   bool bar_shown_ = false;
+  bool complete_ = false;  ///< the phase, as was said last
 };
 
 }  // namespace heca::cli

@@ -29,6 +29,9 @@ struct Words {
   std::uint32_t downtime_ms = 300;
   std::string replicas, migration, transport;
   bool yes = false;
+  std::vector<std::string> names;  ///< of migrate
+  DomainMove move;
+  int persistent = 0, undefine_source = 0;  ///< 1: yes, -1: no, 0: not said
   std::vector<std::string> options;
   double interval = 1;
   std::uint64_t lease = 0, count = 0;
@@ -77,25 +80,33 @@ void DeclareMigrate(CLI::App& app, Request& request, Words& words) {
   CLI::App* migrate =
       AddCommand(app, "migrate", "Move a running VM to another host; returns when nothing of it is left here");
   control::MigrateSpec& spec = request.migrate;
-  CLI::App* who = migrate->add_option_group("Who", "one of");
-  who->add_option("--domain", spec.domain, "libvirt domain")->type_name("NAME");
-  CLI::Option* pid = who->add_option("--pid", spec.pid, "QEMU; needs --qmp too")
+  migrate
+      ->add_option("names", words.names,
+                   "the libvirt domain, unless --pid names a QEMU; and where to: a peer's name, a host, or for a domain a "
+                   "libvirt URI, for --pid HOST:PORT of the other hecad")
+      ->type_name("[DOMAIN] DEST")
+      ->expected(1, 2);
+  CLI::App* libvirt = migrate->add_option_group("A libvirt domain", "its metadata ask for heca");
+  CLI::Option* domain = libvirt->add_option("--domain", words.move.domain, "the same as DOMAIN")->type_name("NAME");
+  libvirt->add_option("--connect", request.libvirt, "the libvirt of this host [qemu:///system]")->type_name("URI");
+  libvirt->add_option("--dest-uri", words.move.uri, "the libvirt of DEST, as the one here reaches it "
+                                                    "[qemu+tcp://DEST/system]")->type_name("URI");
+  libvirt->add_flag("--persistent,!--no-persistent", words.persistent, "it is defined there [if it is defined here]");
+  libvirt->add_flag("--undefine-source,!--no-undefine-source", words.undefine_source,
+                    "it is defined here no more [if it is defined there]");
+  CLI::App* qemu = migrate->add_option_group("A QEMU without libvirt");
+  CLI::Option* pid = qemu->add_option("--pid", spec.pid, "its pid; needs --qmp too")
                          ->type_name("PID")
                          ->check(Quiet(CLI::Range(1, std::numeric_limits<int>::max())));
-  who->require_option(1);
-  CLI::Option* qmp = migrate->add_option("--qmp", spec.qmp_socket, "QMP socket of QEMU [found for a domain]");
-  pid->needs(qmp->type_name("PATH"));
-  migrate->add_option("destination", spec.destination, "the hecad that takes the VM, by name or HOST:PORT")
-      ->type_name("DEST")
-      ->required();
-  migrate
-      ->add_option("--mode", words.mode,
-                   "when the VM changes over: post-copy at once, hybrid after a part of its memory, pre-copy only when "
-                   "the rest fits the downtime [post-copy]")
+  pid->needs(qemu->add_option("--qmp", spec.qmp_socket, "its QMP socket")->type_name("PATH"))->excludes(domain);
+  CLI::App* how = migrate->add_option_group("How");
+  how->add_option("--mode", words.mode,
+                  "when the VM changes over: post-copy at once, hybrid after a part of its memory, pre-copy only when "
+                  "the rest fits the downtime [as a domain's metadata say; post-copy]")
       ->type_name("post-copy|hybrid|pre-copy")
       ->check(Quiet(CLI::IsMember({"post-copy", "hybrid", "pre-copy"})));
   CLI::App* there = migrate->add_option_group(
-      "The QEMU that waits there", "started by hand with -incoming defer; not for a domain: libvirt starts it");
+      "The QEMU that waits there", "started by hand with -incoming defer");
   CLI::Option* options[] = {
       there->add_option("--dest-pid", spec.destination_pid, "its pid")
           ->type_name("PID")
@@ -108,12 +119,22 @@ void DeclareMigrate(CLI::App& app, Request& request, Words& words) {
       if (one != other) one->needs(other);
     }
   }
-  migrate->add_option("--downtime-ms", words.downtime_ms, "the VM may stand still for so long [300]")
+  how->add_option("--downtime-ms", words.downtime_ms, "the VM may stand still for so long [300]")
       ->type_name("N")
       ->check(Quiet(CLI::Range(1, 2'000'000)));
-  migrate
-      ->add_option("--bandwidth", words.bandwidth,
-                   "copy at most so much a second; what the VM waits for is not held back [no limit]")
+  how->add_option("--bandwidth", words.bandwidth,
+                  "copy at most so much a second; what the VM waits for is not held back [no limit]")
+      ->type_name("SIZE");
+}
+
+void DeclareSteer(CLI::App& app, Request& request, Words& words) {
+  CLI::App* steer = AddCommand(app, "steer", "Change a migration that is under way");
+  steer->add_option("region", request.region, "the VM's region or domain, as `hecactl migrations` names it")
+      ->type_name("REGION")
+      ->required();
+  steer->add_flag("--switch-now", request.steer.switch_now,
+                  "the VM changes over as soon as it can, whatever is still to be copied: that follows");
+  steer->add_option("--bandwidth", words.bandwidth, "copy at most so much a second from now on; 0: no limit")
       ->type_name("SIZE");
 }
 
@@ -149,6 +170,7 @@ void DeclareOthers(CLI::App& app, Request& request, Words& words) {
       ->add_option("region", request.region, "which")
       ->type_name("REGION")
       ->required();
+  AddCommand(app, "migrations", "VMs that leave this node, or left it in the last ten minutes");
   CLI::App* resolve = AddCommand(app, "resolve", "Decide what becomes of pages that no sponsor has any more");
   resolve->add_option("region", request.region, "which")->type_name("REGION")->required();
   resolve
@@ -196,6 +218,7 @@ void Declare(CLI::App& app, Request& request, Words& words) {
       ->check(Quiet(CLI::Range(0.001, 1e6)));
   DeclareAttach(app, request, words);
   DeclareMigrate(app, request, words);
+  DeclareSteer(app, request, words);
   DeclareXml(app, request, words);
   DeclareOthers(app, request, words);
 }
@@ -223,17 +246,68 @@ Status CheckAttach(Request& request, const Words& words) {
   return Status();
 }
 
-Status CheckMigrate(Request& request, const Words& words) {
-  control::MigrateSpec& spec = request.migrate;
-  spec.mode = words.mode == "hybrid"     ? control::MigrationMode::kHybrid
-              : words.mode == "pre-copy" ? control::MigrationMode::kPreCopy
-                                         : control::MigrationMode::kPostCopy;
-  spec.downtime_goal = Millis(words.downtime_ms);
+control::MigrationMode ModeOf(const Words& words) {
+  return words.mode == "hybrid"     ? control::MigrationMode::kHybrid
+         : words.mode == "pre-copy" ? control::MigrationMode::kPreCopy
+                                    : control::MigrationMode::kPostCopy;
+}
+
+Status TakeBandwidth(const Words& words, std::optional<std::uint64_t>& to) {
   if (words.bandwidth.empty()) return Status();
-  auto bandwidth = ParseSize(words.bandwidth);
+  if (words.bandwidth == "0") {  // no size of anything else may be nothing
+    to = 0;
+    return Status();
+  }
+  const auto bandwidth = ParseSize(words.bandwidth);
   if (!bandwidth.ok()) return bandwidth.status().WithContext("--bandwidth");
-  spec.bandwidth = bandwidth->value();
+  to = bandwidth->value();
   return Status();
+}
+
+/// A number of words and flags that only go together is told apart here: CLI11 knows no such thing.
+Status CheckMigrateDomain(const CLI::App& migrate, Request& request, const Words& words) {
+  for (const char* option : {"--qmp", "--dest-pid"}) {
+    if (migrate.count(option) == 0) continue;
+    return {ErrorCode::kInvalidArgument, fmt::format("{} is for a QEMU that --pid names, not for a domain", option)};
+  }
+  const auto said = [](int flag) { return flag == 0 ? std::nullopt : std::optional(flag > 0); };
+  DomainMove& move = request.move_domain.emplace(words.move);
+  if (move.domain.empty()) move.domain = words.names.front();
+  move.destination = words.names.back();
+  move.persistent = said(words.persistent);
+  move.undefine_source = said(words.undefine_source);
+  if (migrate.count("--mode") != 0) move.order.mode = ModeOf(words);
+  if (migrate.count("--downtime-ms") != 0) move.order.downtime_goal = Millis(words.downtime_ms);
+  return TakeBandwidth(words, move.order.bandwidth);
+}
+
+Status CheckMigrate(const CLI::App& migrate, Request& request, const Words& words) {
+  control::MigrateSpec& spec = request.migrate;
+  const bool named = spec.pid != 0 || !words.move.domain.empty();
+  if (words.names.size() != (named ? 1 : 2)) {
+    return {ErrorCode::kInvalidArgument, named ? "say where to, and nothing else: hecactl migrate ... DEST"
+                                               : "say what moves, and where to: hecactl migrate DOMAIN DEST"};
+  }
+  if (spec.pid == 0) return CheckMigrateDomain(migrate, request, words);
+  for (const char* option : {"--connect", "--dest-uri", "--persistent", "--undefine-source"}) {
+    if (migrate.count(option) != 0) {
+      return {ErrorCode::kInvalidArgument, fmt::format("{} is for a libvirt domain, not for --pid", option)};
+    }
+  }
+  spec.destination = words.names.front();
+  spec.mode = ModeOf(words);
+  spec.downtime_goal = Millis(words.downtime_ms);
+  std::optional<std::uint64_t> bandwidth;
+  HECA_RETURN_IF_ERROR(TakeBandwidth(words, bandwidth));
+  spec.bandwidth = bandwidth.value_or(0);
+  return Status();
+}
+
+Status CheckSteer(Request& request, const Words& words) {
+  request.steer.region = request.region;
+  HECA_RETURN_IF_ERROR(TakeBandwidth(words, request.steer.bandwidth));
+  if (request.steer.switch_now || request.steer.bandwidth) return Status();
+  return {ErrorCode::kInvalidArgument, "say what is to change: --switch-now or --bandwidth"};
 }
 
 Status CheckXml(Request& request, const Words& words) {
@@ -268,7 +342,8 @@ Command CommandOf(const std::string& verb) {
       {"regions", Command::kRegions}, {"attach", Command::kAttach},   {"limit", Command::kLimit},
       {"detach", Command::kDetach},   {"events", Command::kEvents},   {"top", Command::kTop},
       {"leases", Command::kLeases},   {"version", Command::kVersion}, {"completion", Command::kText},
-      {"resolve", Command::kResolve}, {"migrate", Command::kMigrate}, {"xml", Command::kXml}};
+      {"resolve", Command::kResolve}, {"migrate", Command::kMigrate}, {"xml", Command::kXml},
+      {"migrations", Command::kMigrations}, {"steer", Command::kSteer}};
   for (const auto& [word, command] : kCommands) {
     if (word == verb) return command;
   }
@@ -286,7 +361,8 @@ Status Check(const CLI::App& app, Request& request, const Words& words) {
   request.lease = LeaseId(words.lease);
   if (request.command == Command::kText) request.text = BashCompletion(app);
   if (request.command == Command::kAttach) return CheckAttach(request, words).WithContext("attach");
-  if (request.command == Command::kMigrate) return CheckMigrate(request, words).WithContext("migrate");
+  if (request.command == Command::kMigrate) return CheckMigrate(*chosen, request, words).WithContext("migrate");
+  if (request.command == Command::kSteer) return CheckSteer(request, words).WithContext("steer");
   if (request.command == Command::kXml) return CheckXml(request, words).WithContext("xml");
   if (request.command == Command::kResolve) return CheckResolve(request, words).WithContext("resolve");
   if (request.command == Command::kLimit) {

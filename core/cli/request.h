@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/clock.h"
+#include "cli/domain_migration.h"
 #include "control/local_server.h"
 #include "control/migration_types.h"
 #include "control/node_types.h"
@@ -27,6 +28,8 @@ enum class Command : std::uint8_t {
   kLimit,
   kDetach,
   kMigrate,
+  kMigrations,
+  kSteer,
   kResolve,
   kEvents,
   kTop,
@@ -51,7 +54,10 @@ struct Request {
   std::optional<Millis>
       timeout;  ///< none: 30 s for questions, as long as it takes for attach, limit, detach and migrate
   control::AttachSpec attach;
-  control::MigrateSpec migrate;
+  control::MigrateSpec migrate;          ///< of a QEMU that is named by its pid
+  control::SteerSpec steer;
+  std::optional<DomainMove> move_domain;  ///< in its place: a libvirt domain
+  std::string libvirt = "qemu:///system";
   RegionId region;
   Bytes limit;
   control::LostPages lost = control::LostPages::kInvalid;

@@ -170,6 +170,30 @@ std::string MigrationText(const control::MigrationSummary& summary, const std::s
                                            FormatSpan(summary.fault_p50), FormatSpan(summary.fault_p99)));
 }
 
+std::string MigrationsText(const std::vector<control::MigrationInfo>& migrations) {
+  if (migrations.empty()) return "no migrations: no VM leaves this node, or left it in the last ten minutes\n";
+  Table table({{"REGION"},
+               {"TO"},
+               {"MODE"},
+               {"PHASE"},
+               {"DONE", Align::kRight},
+               {"TIME", Align::kRight},
+               {"DOWNTIME", Align::kRight},
+               {"FAULTS", Align::kRight},
+               {"P50/P99", Align::kRight},
+               {"TROUBLE"}});
+  for (const auto& one : migrations) {
+    const control::Progress& progress = one.progress;
+    const control::MigrationSummary& reached = one.reached;
+    table.Add({reached.region, one.destination, std::string(ToString(reached.mode)), progress.phase,
+               progress.total == 0 ? "" : Percent(Bytes(progress.done), Bytes(progress.total)), FormatSpan(reached.total),
+               reached.downtime.count() == 0 ? "" : FormatSpan(reached.downtime), fmt::format("{}", reached.faults),
+               reached.faults == 0 ? "" : FormatSpan(reached.fault_p50) + "/" + FormatSpan(reached.fault_p99),
+               one.trouble});
+  }
+  return table.Render();
+}
+
 std::string LeasesText(const std::vector<control::LeaseInfo>& leases) {
   if (leases.empty()) return "no leases: nobody borrows memory from this node\n";
   Table table({{"LEASE", Align::kRight},

@@ -26,6 +26,7 @@ namespace heca::cli {
 /// Everything about one region.
 [[nodiscard]] std::string RegionText(const control::RegionInfo& region);
 [[nodiscard]] std::string MigrationText(const control::MigrationSummary& summary, const std::string& destination);
+[[nodiscard]] std::string MigrationsText(const std::vector<control::MigrationInfo>& migrations);
 [[nodiscard]] std::string LeasesText(const std::vector<control::LeaseInfo>& leases);
 [[nodiscard]] std::string DoctorText(const std::vector<control::DoctorCheck>& checks);
 /// One line with its newline.

@@ -8,6 +8,7 @@
 
 #include "control/checks.h"
 #include "control/convert_enum.h"
+#include "control/convert_node.h"
 #include "control/convert_sponsor.h"
 #include "control/status_map.h"
 
@@ -81,6 +82,14 @@ Status TakeMode(v1::MigrationMode from, MigrationMode& to) {
   return Invalid("migration mode " + std::to_string(from) + " is not known to this hecad");
 }
 
+Status TakeGoal(std::uint64_t ms, Millis& to) {
+  if (ms == 0 || ms > kMaxDowntimeMs) {
+    return Invalid("downtime goal of " + std::to_string(ms) + " ms: must be 1 to " + std::to_string(kMaxDowntimeMs));
+  }
+  to = MillisFrom(ms);
+  return Status();
+}
+
 Result<Nanos> NanosOf(std::uint64_t ns) {
   if (ns > kMaxSpanNs) return Invalid("a time of " + std::to_string(ns) + " ns is out of range");
   return NanosFrom(ns);
@@ -145,12 +154,7 @@ Result<MigrateSpec> FromMessage(const v1::MigrateRequest& from) {
   to.destination_qmp = from.destination_qmp();
   to.uri = from.uri();
   HECA_RETURN_IF_ERROR(TakeMode(from.mode(), to.mode));
-  if (from.has_downtime_goal_ms()) {
-    if (from.downtime_goal_ms() == 0 || from.downtime_goal_ms() > kMaxDowntimeMs) {
-      return Invalid("downtime goal of " + std::to_string(from.downtime_goal_ms()) + " ms: must be 1 to 2000000");
-    }
-    to.downtime_goal = MillisFrom(from.downtime_goal_ms());
-  }
+  if (from.has_downtime_goal_ms()) HECA_RETURN_IF_ERROR(TakeGoal(from.downtime_goal_ms(), to.downtime_goal));
   to.bandwidth = from.bandwidth_bytes();
   return to;
 }
@@ -184,6 +188,56 @@ MigrationSummary FromMessage(const v1::MigrationSummary& from) {
   to.fault_p99 = NanosFrom(from.fault_p99_ns());
   to.ahead = Bytes(from.ahead_bytes());
   to.rounds = from.rounds();
+  return to;
+}
+
+void ToMessage(const MigrationInfo& from, v1::MigrationInfo& to) {
+  to.set_image(from.image.value());
+  to.set_domain(Utf8(from.domain));
+  to.set_destination(Utf8(from.destination));
+  ToMessage(from.progress, *to.mutable_progress());
+  to.set_started_at_us(MicrosOf(from.started));
+  to.set_over(from.over);
+  to.set_ok(from.ok);
+  to.set_trouble(Utf8(from.trouble));
+  ToMessage(from.reached, *to.mutable_reached());
+}
+
+MigrationInfo FromMessage(const v1::MigrationInfo& from) {
+  MigrationInfo to;
+  to.image = LeaseId(from.image());
+  to.domain = from.domain();
+  to.destination = from.destination();
+  to.progress = FromMessage(from.progress());
+  to.started = WallTimeFrom(from.started_at_us());
+  to.over = from.over();
+  to.ok = from.ok();
+  to.trouble = from.trouble();
+  to.reached = FromMessage(from.reached());
+  return to;
+}
+
+void ToMessage(const SteerSpec& from, v1::SteerRequest& to) {
+  to.set_region(Utf8(from.region));
+  to.set_switch_now(from.switch_now);
+  if (from.bandwidth) to.set_bandwidth_bytes(*from.bandwidth);
+  if (from.mode) to.set_mode(EnumTo<v1::MigrationMode>(*from.mode));
+  if (from.downtime_goal) to.set_downtime_goal_ms(CountOf(*from.downtime_goal));
+}
+
+Result<SteerSpec> FromMessage(const v1::SteerRequest& from) {
+  SteerSpec to;
+  HECA_RETURN_IF_ERROR(CheckRegionName(from.region()));
+  to.region = from.region();
+  to.switch_now = from.switch_now();
+  if (from.has_bandwidth_bytes()) to.bandwidth = from.bandwidth_bytes();
+  MigrationMode mode = MigrationMode::kInvalid;
+  HECA_RETURN_IF_ERROR(TakeMode(from.mode(), mode));
+  if (mode != MigrationMode::kInvalid) to.mode = mode;
+  if (from.has_downtime_goal_ms()) {
+    to.downtime_goal.emplace();
+    HECA_RETURN_IF_ERROR(TakeGoal(from.downtime_goal_ms(), *to.downtime_goal));
+  }
   return to;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The values of a migration <-> messages. Private to this room. What an operator or a peer asks, and what a peer
-// answers, is checked here; the summary comes from the hecad of this host and is taken as it is.
+// answers, is checked here; what has become of migrations comes from the hecad of this host and is taken as it is.
 #pragma once
 
 #include <vector>
@@ -24,6 +24,9 @@ inline constexpr int kMaxRuns = 4096;
 
 void ToMessage(const MigrateSpec& from, v1::MigrateRequest& to);
 void ToMessage(const MigrationSummary& from, v1::MigrationSummary& to);
+void ToMessage(const MigrationInfo& from, v1::MigrationInfo& to);
+void ToMessage(const SteerSpec& from, v1::SteerRequest& to);
+[[nodiscard]] Result<SteerSpec> FromMessage(const v1::SteerRequest& from);
 void ToMessage(const DepartRequest& from, v1::DepartRequest& to);
 void ToMessage(const Departing& from, v1::Departing& to);
 void ToMessage(const PrepareRequest& from, v1::PrepareRequest& to);
@@ -32,6 +35,7 @@ void ToMessage(const Arrival& from, v1::Arrival& to);
 [[nodiscard]] Result<std::vector<PageRun>> FromMessage(const v1::TellRequest& from);
 [[nodiscard]] Result<MigrateSpec> FromMessage(const v1::MigrateRequest& from);
 [[nodiscard]] MigrationSummary FromMessage(const v1::MigrationSummary& from);
+[[nodiscard]] MigrationInfo FromMessage(const v1::MigrationInfo& from);
 [[nodiscard]] Result<DepartRequest> FromMessage(const v1::DepartRequest& from);
 [[nodiscard]] Result<Departing> FromMessage(const v1::Departing& from);
 [[nodiscard]] Result<PrepareRequest> FromMessage(const v1::PrepareRequest& from);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "control/node_types.h"
 #include "control/sponsor_api.h"
 #include "heca/types.h"
 
@@ -41,9 +42,9 @@ struct MigrateSpec {
 struct SteerSpec {
   RegionId region;
   bool switch_now = false;  ///< the VM changes over as soon as it can; what is left follows
-  std::optional<std::uint64_t> bandwidth;  ///< bytes a second; 0: as fast as it goes
-  std::optional<MigrationMode> mode;       ///< this and the next: only of one that has not begun
-  std::optional<Millis> downtime_goal;
+  std::optional<std::uint64_t> bandwidth{};  ///< bytes a second; 0: as fast as it goes
+  std::optional<MigrationMode> mode{};       ///< this and the next: only of one that has not begun
+  std::optional<Millis> downtime_goal{};
 };
 
 /// What has been reached; of a migration that went well, all of it.
@@ -60,6 +61,19 @@ struct MigrationSummary {
   std::uint64_t faults = 0;  ///< pages that a thread of the VM had to wait for
   Nanos fault_p50{0};        ///< how long
   Nanos fault_p99{0};
+};
+
+/// A VM that leaves this node, or left it a short time ago; whoever leads it, hecad or libvirt.
+struct MigrationInfo {
+  LeaseId image;             ///< of its memory, which is lent to the destination: its identity, over restarts of hecad too
+  std::string domain;        ///< libvirt's name, where libvirt leads; a hecad that was restarted meanwhile does not know it
+  std::string destination;   ///< node name, or HOST:PORT
+  Progress progress;         ///< `phase`: a word of migration/phase.h
+  WallTime started{};
+  bool over = false;         ///< nothing of the VM is left here, or all of it is here again
+  bool ok = false;           ///< over, and the destination has all of it
+  std::string trouble;       ///< over and not ok: why
+  MigrationSummary reached;  ///< so far; `total` is the time since `started`, `downtime` 0 until it runs there
 };
 
 /// A block of guest RAM, alike on both sides.

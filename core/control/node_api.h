@@ -52,6 +52,12 @@ class NodeApi {
   /// Cancelled() before the change-over undoes everything, and the VM goes on here; afterwards it only ends the wait,
   /// and the migration goes on. kAborted both times; Events tells which.
   [[nodiscard]] virtual Result<MigrationSummary> Migrate(const MigrateSpec& spec, ProgressSink& progress) = 0;
+  /// What an operator changes of a migration: of one that is under way, or of the one of this name that libvirt begins within
+  /// two minutes. kFailedPrecondition: a mode or a goal of one that is under way.
+  [[nodiscard]] virtual Status Steer(const SteerSpec& spec) = 0;
+  /// VMs that leave this node, the oldest first: those under way, and those that were over within the last ten minutes.
+  /// Of the latter some hundred at most, and none from before a restart of hecad.
+  [[nodiscard]] virtual Result<std::vector<MigrationInfo>> Migrations() = 0;
   /// What is to be done with the pages of a region that are known to be lost; a page that is found lost later needs it
   /// again. Returns once hecad has begun; the region's `lost` tells how far it is. kFailedPrecondition: none is lost.
   [[nodiscard]] virtual Result<RegionInfo> Resolve(const RegionId& region, LostPages how) = 0;

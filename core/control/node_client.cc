@@ -176,6 +176,19 @@ Result<MigrationSummary> NodeClient::Migrate(const MigrateSpec& spec, ProgressSi
   return impl_->Migrate(request, progress);
 }
 
+Status NodeClient::Steer(const SteerSpec& spec) {
+  v1::SteerRequest request;
+  ToMessage(spec, request);
+  v1::SteerReply reply;
+  return impl_->Send(&Stub::Steer, request, reply);
+}
+
+Result<std::vector<MigrationInfo>> NodeClient::Migrations() {
+  v1::ListMigrationsReply reply;
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::ListMigrations, v1::ListMigrationsRequest(), reply));
+  return ListFrom<MigrationInfo>(reply.migrations());
+}
+
 Status NodeClient::OnDomain(const DomainEvent& event) {
   v1::DomainEvent request;
   request.set_domain(Utf8(event.domain));

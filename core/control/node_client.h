@@ -30,6 +30,8 @@ class NodeClient final : public NodeApi {
   [[nodiscard]] Status Detach(const RegionId& region, ProgressSink& progress) override;
   [[nodiscard]] Status OnDomain(const DomainEvent& event) override;
   [[nodiscard]] Result<MigrationSummary> Migrate(const MigrateSpec& spec, ProgressSink& progress) override;
+  [[nodiscard]] Status Steer(const SteerSpec& spec) override;
+  [[nodiscard]] Result<std::vector<MigrationInfo>> Migrations() override;
   [[nodiscard]] Result<RegionInfo> Resolve(const RegionId& region, LostPages how) override;
   [[nodiscard]] Result<std::vector<RegionInfo>> Regions() override;
   [[nodiscard]] Result<RegionInfo> Region(const RegionId& region) override;

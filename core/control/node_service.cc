@@ -125,6 +125,17 @@ grpc::Status NodeService::Migrate(grpc::ServerContext* context, const v1::Migrat
       [](v1::MigrateReply& reply) { return reply.mutable_summary(); });
 }
 
+grpc::Status NodeService::Steer(grpc::ServerContext* /*context*/, const v1::SteerRequest* request,
+                                v1::SteerReply* /*reply*/) {
+  const Result<SteerSpec> spec = FromMessage(*request);
+  return ToGrpc(spec.ok() ? api_.Steer(spec.value()) : spec.status());
+}
+
+grpc::Status NodeService::ListMigrations(grpc::ServerContext* /*context*/, const v1::ListMigrationsRequest* /*request*/,
+                                         v1::ListMigrationsReply* reply) {
+  return AnswerList(api_.Migrations(), [&] { return reply->add_migrations(); });
+}
+
 grpc::Status NodeService::OnDomain(grpc::ServerContext* /*context*/, const v1::DomainEvent* request,
                                    v1::DomainReply* /*reply*/) {
   const CallGate::Pass pass(long_calls_);

@@ -24,6 +24,9 @@ class NodeService final : public v1::NodeService::Service {
                       grpc::ServerWriter<v1::DetachReply>* writer) override;
   grpc::Status Migrate(grpc::ServerContext* context, const v1::MigrateRequest* request,
                        grpc::ServerWriter<v1::MigrateReply>* writer) override;
+  grpc::Status Steer(grpc::ServerContext* context, const v1::SteerRequest* request, v1::SteerReply* reply) override;
+  grpc::Status ListMigrations(grpc::ServerContext* context, const v1::ListMigrationsRequest* request,
+                              v1::ListMigrationsReply* reply) override;
   grpc::Status Resolve(grpc::ServerContext* context, const v1::ResolveRequest* request, v1::RegionInfo* reply) override;
   grpc::Status OnDomain(grpc::ServerContext* context, const v1::DomainEvent* request, v1::DomainReply* reply) override;
   grpc::Status ListRegions(grpc::ServerContext* context, const v1::ListRegionsRequest* request,

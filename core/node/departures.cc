@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <utility>
@@ -59,8 +60,8 @@ std::string RootOfFileSystem(const std::string& path) {
 
 }  // namespace
 
-Departures::Departures(std::string directory, store::ImageSponsor& images, EventLog& events)
-    : journal_(std::move(directory)), images_(images), events_(events) {
+Departures::Departures(std::string directory, store::ImageSponsor& images, EventLog& events, DepartureLog& log)
+    : journal_(std::move(directory)), images_(images), events_(events), log_(log) {
   images_.OnTakeOver([this](const store::ImageIdentity& identity) { return NoteOwner(identity); });
 }
 
@@ -73,14 +74,21 @@ Departures::~Departures() {
 Status Departures::Resume() {
   HECA_RETURN_IF_ERROR(journal_.Prepare());
   for (auto& record : journal_.ReadAll()) {
+    const LeaseId id = record.image.lease.key.id;
+    control::MigrationInfo info;
+    info.destination = record.image.sponsor;
+    info.reached.region = record.region;
+    info.reached.mode = control::MigrationMode::kPostCopy;
+    log_.Begin(record.image.lease, std::move(info));
     if (record.stage == DepartureStage::kOpened) {
       if (const Status lent = LendAgain(record); !lent.ok()) {
         events_.Add(Severity::kError, EventKind::kPagesLost, record.region,
                     "memory of a VM that left cannot be lent any more: " + lent.ToString());
+        log_.End(id, migration::Phase::kLost, lent);
       }
     }
     const std::lock_guard lock(mutex_);
-    records_[record.image.lease.key.id] = record;
+    records_[id] = record;
     taken_up_.emplace_back([this, record] { TakeUp(record); });
   }
   return Status();
@@ -157,6 +165,11 @@ void Departures::Close(LeaseId image) {
   records_.erase(found);
 }
 
+void Departures::GivenBack(LeaseId image) {
+  Close(image);
+  log_.GivenBack(image);
+}
+
 std::unique_ptr<guest::MigratingVm> Departures::Connect(const DepartureRecord& record, bool& gone) {
   gone = !Lives(record);
   if (gone) return nullptr;
@@ -179,7 +192,30 @@ void Departures::TakeUp(const DepartureRecord& record) {
   if (arrived) {
     events_.Add(Severity::kInfo, EventKind::kRecovered, record.region,
                 "the VM has left; its memory is lent until its destination has all of it");
+    Follow(record);
   }
+}
+
+void Departures::Follow(const DepartureRecord& record) {
+  const LeaseId id = record.image.lease.key.id;
+  const std::uint64_t total = std::uint64_t{record.image.lease.slots} * record.image.lease.page_size.value();
+  const auto there = control::MigrationClient::Create({.endpoint = record.image.address});
+  bool last = !there.ok();
+  for (; !stopping_ && !last; std::this_thread::sleep_for(kAskEvery)) {
+    {
+      const std::lock_guard lock(mutex_);
+      last = !records_.contains(id);  // once more then: an image is given back too when the VM has died
+    }
+    const auto arrival = (*there)->Look(record.region, record.image.lease.key, 0);
+    if (!arrival.ok()) continue;
+    log_.Note(id, *arrival);
+    log_.Note(id, control::Progress{std::string(ToString(migration::Phase::kArrived)),
+                                    total - std::min(total, arrival->left.value()), total, ""});
+    if (arrival->state == control::ArrivalState::kFailed) {
+      log_.End(id, migration::Phase::kLost, {ErrorCode::kDataLoss, "the VM died at its destination: " + arrival->trouble});
+    }
+  }
+  log_.Unwatch(id);
 }
 
 bool Departures::Decide(const DepartureRecord& record, bool& arrived) {
@@ -228,6 +264,7 @@ void Departures::CallOff(const DepartureRecord& record, guest::MigratingVm* vm) 
   }
   events_.Add(Severity::kWarning, EventKind::kAttachFailed, record.region,
               vm != nullptr ? "a migration was called off, the VM runs here: " + why : "the VM's process has ended");
+  log_.End(id, migration::Phase::kAborted, {ErrorCode::kUnavailable, why});
   Close(id);
 }
 

@@ -21,6 +21,7 @@
 
 #include "guest/migrating_vm.h"
 #include "heca/status.h"
+#include "node/departure_log.h"
 #include "node/departure_record.h"
 #include "node/event_log.h"
 #include "store/image_sponsor.h"
@@ -30,7 +31,7 @@ namespace heca::node {
 /// Thread-safe.
 class Departures {
  public:
-  Departures(std::string directory, store::ImageSponsor& images, EventLog& events);
+  Departures(std::string directory, store::ImageSponsor& images, EventLog& events, DepartureLog& log);
   /// Leaves what is under way to the next hecad.
   ~Departures();
   Departures(const Departures&) = delete;
@@ -43,13 +44,17 @@ class Departures {
   Status Begin(DepartureRecord record);
   /// The image is about to be readable: from here on it must outlive hecad and QEMU.
   Status NoteOpened(LeaseId image);
-  /// It is over: the VM is here, or the destination has all of it.
+  /// It is over: the VM is here, or nobody needs its memory here any more.
   void Close(LeaseId image);
+  /// It is over: the destination has all of it.
+  void GivenBack(LeaseId image);
 
  private:
   /// Another hecad of the destination has taken the image over.
   Status NoteOwner(const store::ImageIdentity& identity);
   void TakeUp(const DepartureRecord& record);
+  /// Writes down how far the destination is, until it has all of it.
+  void Follow(const DepartureRecord& record);
   void CallOff(const DepartureRecord& record, guest::MigratingVm* vm);
   /// True once it is decided; `arrived` then says how.
   bool Decide(const DepartureRecord& record, bool& arrived);
@@ -61,6 +66,7 @@ class Departures {
   const DepartureJournal journal_;
   store::ImageSponsor& images_;
   EventLog& events_;
+  DepartureLog& log_;
   std::mutex mutex_;  ///< of the records
   std::map<LeaseId, DepartureRecord> records_;
   std::atomic<bool> stopping_{false};

@@ -8,6 +8,7 @@
 #include "base/size.h"
 #include "control/migration_client.h"
 #include "migration/departure.h"
+#include "node/departure_watch.h"
 #include "node/leaving.h"
 
 namespace heca::node {
@@ -18,6 +19,13 @@ using control::Severity;
 namespace {
 
 constexpr std::chrono::seconds kQemuPatience{5};
+/// The destination is asked so often whether its QEMU still waits: libvirt tells nobody that it has given up, but ends it.
+constexpr Millis kAskDestination{500};
+/// Before it has prepared itself it does not know the VM; libvirt's hook waits no longer for that.
+constexpr std::chrono::seconds kPreparePatience{15};
+/// A migration that was given up lets go of QEMU within this.
+constexpr std::chrono::seconds kCallOffPatience{5};
+constexpr Millis kLookForEnd{20};
 
 /// The destination's hecad asked for it: it has prepared itself.
 class PreparedAlready final : public control::MigrationApi {
@@ -44,33 +52,54 @@ class PreparedAlready final : public control::MigrationApi {
 }  // namespace
 
 struct Leavers::Entry final : control::ProgressSink {
-  Entry(const std::atomic<bool>& stopping_now, std::shared_ptr<guest::MigratingVm> qemu, WriteNotes notes,
-        store::ImageSponsor& images, Departures& departures, control::Lease lease,
-        std::unique_ptr<control::MigrationApi> destination, control::PrepareRequest request, Helm::Course the_course,
-        Millis patience)
+  Entry(const std::atomic<bool>& stopping_now, Leaver& leaver, store::ImageSponsor& images, Departures& departures,
+        const control::Lease& lease, std::unique_ptr<control::MigrationApi> destination, control::PrepareRequest prepare,
+        DepartureLog& log, control::MigrationInfo info, Helm::Course the_course, Millis patience)
       : stopping(stopping_now),
+        domain(info.domain),
+        request(std::move(prepare)),
         course(std::move(the_course)),
-        vm(std::move(qemu), std::move(notes)),
-        image(images, departures, std::move(lease)),
+        vm(leaver.vm, std::move(leaver.notes)),
+        image(images, departures, lease),
         there(std::move(destination)),
-        departure(vm, image, there, std::move(request), course.plan, *course.steering, {.stream = patience}) {}
+        watch(log, lease, std::move(info), there, *this, vm),
+        departure(vm, image, watch, request, course.plan, *course.steering, {.stream = patience}) {}
 
-  void OnProgress(const control::Progress&) override {}
-  [[nodiscard]] bool Cancelled() const override { return stopping || called_off; }
+  void OnProgress(const control::Progress& progress) override {
+    if (progress.phase == ToString(migration::Phase::kArrived)) has_left = true;
+  }
+  [[nodiscard]] bool Cancelled() const override { return stopping || called_off || DestinationGaveUp(); }
+
+  /// On the departure's thread.
+  [[nodiscard]] bool DestinationGaveUp() const {
+    if (departure.phase() != migration::Phase::kStream || !ask_again.Passed()) return false;
+    ask_again = Deadline::After(kAskDestination);
+    const auto arrival = there.Look(request.region, image.lease().key, course.steering->bandwidth());
+    if (!arrival.ok()) return arrival.status().code() == ErrorCode::kNotFound && (prepared || prepares.Passed());
+    prepared = true;
+    return arrival->state == control::ArrivalState::kFailed;
+  }
 
   const std::atomic<bool>& stopping;
+  const std::string domain;
+  const control::PrepareRequest request;
   const Helm::Course course;
   LeavingDomain vm;
   LentRam image;
-  PreparedAlready there;
+  mutable PreparedAlready there;
+  mutable Deadline ask_again = Deadline::After(kAskDestination);
+  const Deadline prepares = Deadline::After(kPreparePatience);
+  mutable bool prepared = false;
+  DepartureWatch watch;
   migration::Departure departure;
   std::atomic<bool> called_off{false};
+  std::atomic<bool> has_left{false};
   std::atomic<bool> over{false};
   std::thread thread;
 };
 
-Leavers::Leavers(EventLog& events, Helm& helm, FindLeaver find, Millis patience)
-    : events_(events), helm_(helm), find_(std::move(find)), patience_(patience) {}
+Leavers::Leavers(EventLog& events, DepartureLog& log, Helm& helm, FindLeaver find, Millis patience)
+    : events_(events), log_(log), helm_(helm), find_(std::move(find)), patience_(patience) {}
 
 Leavers::~Leavers() {
   stopping_ = true;
@@ -82,30 +111,57 @@ void Leavers::Use(store::ImageSponsor& images, Departures& departures) {
   departures_ = &departures;
 }
 
+Status Leavers::CallOffFormer(const std::string& domain) {
+  const Deadline deadline = Deadline::After(kCallOffPatience);
+  while (true) {
+    {
+      const std::lock_guard lock(mutex_);
+      const auto former = std::find_if(entries_.begin(), entries_.end(),
+                                       [&](const auto& entry) { return entry->domain == domain && !entry->has_left; });
+      if (former == entries_.end()) return {};
+      (*former)->called_off = true;
+    }
+    if (deadline.Passed()) {
+      return {ErrorCode::kBusy, "another migration of '" + domain + "' is being called off: try again", ErrorScope::kRegion};
+    }
+    std::this_thread::sleep_for(kLookForEnd);
+  }
+}
+
 Result<control::Departing> Leavers::Depart(const control::DepartRequest& request) {
+  HECA_RETURN_IF_ERROR(CallOffFormer(request.domain));
   HECA_ASSIGN_OR_RETURN(Leaver leaver, find_(request));
   HECA_ASSIGN_OR_RETURN(auto there, control::MigrationClient::Create({.endpoint = request.destination_address}));
   HECA_ASSIGN_OR_RETURN(control::Lease lease, images_->Offer(leaver.record.region, std::move(leaver.image)));
   control::PrepareRequest prepared;
-  prepared.region = leaver.record.region;
+  const RegionId region = prepared.region = leaver.record.region;
   leaver.record.image = {request.destination_node, request.destination_address, lease, {}};
-  auto entry = std::make_unique<Entry>(stopping_, leaver.vm, std::move(leaver.notes), *images_, *departures_, lease,
-                                       std::move(there), prepared,
-                                       helm_.Take(prepared.region, {.mode = request.mode}, 0), patience_);
-  const RegionId region = leaver.record.region;
-  HECA_RETURN_IF_ERROR(departures_->Begin(std::move(leaver.record)));
+  const Helm::Course course = helm_.Take(region, {.mode = request.mode}, 0);
+  control::MigrationInfo info;
+  info.domain = request.domain;
+  info.destination = request.destination_node;
+  info.reached.region = region;
+  info.reached.mode = course.plan.mode;
+  auto entry = std::make_unique<Entry>(stopping_, leaver, *images_, *departures_, lease, std::move(there), prepared, log_,
+                                       std::move(info), course, patience_);
+  Status begun = departures_->Begin(std::move(leaver.record));
   // Last: from here on QEMU must be told otherwise, whatever happens.
-  HECA_RETURN_IF_ERROR(leaver.vm->LeaveOutRam(Deadline::After(kQemuPatience)));
+  if (begun.ok()) begun = leaver.vm->LeaveOutRam(Deadline::After(kQemuPatience));
+  if (!begun.ok()) {
+    entry->watch.Ended(begun, migration::Phase::kAborted);
+    return begun;
+  }
   events_.Add(Severity::kInfo, EventKind::kAttached, region, "leaves for '" + request.destination_node + "', led by libvirt");
   Entry* const made = entry.get();
   const std::lock_guard lock(mutex_);
   entries_.push_back(std::move(entry));
   made->thread = std::thread([this, made, region] {
-    const auto summary = made->departure.Run(*made);
+    const auto summary = made->departure.Run(made->watch);
     if (const Status& restored = made->departure.restored(); !restored.ok()) {
       events_.Add(Severity::kError, EventKind::kAlarm, region,
                   "QEMU keeps x-ignore-shared, and a save would lose its memory: " + restored.ToString());
     }
+    made->watch.Ended(summary, made->departure.phase());
     if (summary.ok()) {
       std::string how = "has left, its memory too";
       if (summary->rounds > 0 || summary->ahead.value() > 0) {

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "control/migration_api.h"
+#include "node/departure_log.h"
 #include "node/departures.h"
 #include "node/event_log.h"
 #include "node/helm.h"
@@ -30,7 +31,7 @@ class Leavers {
 
   /// `patience`: from Depart until libvirt has led QEMU to the switch-over. No longer: a migration that libvirt has given up
   /// without a word would leave x-ignore-shared on, and a save would write an image without RAM.
-  Leavers(EventLog& events, Helm& helm, FindLeaver find, Millis patience = std::chrono::seconds(30));
+  Leavers(EventLog& events, DepartureLog& log, Helm& helm, FindLeaver find, Millis patience = std::chrono::seconds(30));
   /// Calls off what has not been switched over; the rest is journaled and goes on with the next hecad.
   ~Leavers();
 
@@ -47,7 +48,12 @@ class Leavers {
  private:
   struct Entry;
 
+  /// libvirt begins anew: what it had begun before is none of its business any more. Returns once that is buried, because
+  /// QEMU serves one client a monitor. kBusy: not yet.
+  Status CallOffFormer(const std::string& domain);
+
   EventLog& events_;
+  DepartureLog& log_;
   Helm& helm_;
   const FindLeaver find_;
   const Millis patience_;

@@ -86,7 +86,7 @@ Status LeavingGuest::Restore() { return vm_->ClearCapabilities(Deadline::After(k
 
 LentRam::~LentRam() {
   if (kept_ && !GivenBack()) return;
-  departures_.Close(lease_.key.id);
+  kept_ ? departures_.GivenBack(lease_.key.id) : departures_.Close(lease_.key.id);
   images_.Withdraw(lease_.key.id);
 }
 

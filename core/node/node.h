@@ -78,6 +78,8 @@ class Node final : public control::NodeApi {
   [[nodiscard]] Status OnDomain(const control::DomainEvent& event) override;
   [[nodiscard]] Result<control::MigrationSummary> Migrate(const control::MigrateSpec& spec,
                                                           control::ProgressSink& progress) override;
+  [[nodiscard]] Status Steer(const control::SteerSpec& spec) override;
+  [[nodiscard]] Result<std::vector<control::MigrationInfo>> Migrations() override;
   [[nodiscard]] Result<control::RegionInfo> Resolve(const RegionId& region, control::LostPages how) override;
   [[nodiscard]] Result<std::vector<control::RegionInfo>> Regions() override;
   [[nodiscard]] Result<control::RegionInfo> Region(const RegionId& region) override;

@@ -28,7 +28,7 @@ Node::Impl::Impl(NodeConfig given)
         HECA_ASSIGN_OR_RETURN(std::shared_ptr<Arriving> session, Receive(request));
         return session;
       }),
-      leavers(events, helm, [this](const control::DepartRequest& request) { return Leave(request); }) {}
+      leavers(events, departure_log, helm, [this](const control::DepartRequest& request) { return Leave(request); }) {}
 
 Node::Impl::~Impl() {
   events.Close();
@@ -53,7 +53,7 @@ Status Node::Impl::Start() {
     if (config.resume) HECA_RETURN_IF_ERROR(ResumeAll());
   }
   if (config.donate.value() > 0 || config.compute) {
-    HECA_ASSIGN_OR_RETURN(auto side, SponsorSide::Start(config, boot_id, events));
+    HECA_ASSIGN_OR_RETURN(auto side, SponsorSide::Start(config, boot_id, events, departure_log));
     leavers.Use(side->images(), side->departures());
     sponsor_side.store(side.get());
     owned_sponsor_side = std::move(side);

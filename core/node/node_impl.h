@@ -22,6 +22,7 @@
 #include "domain/metadata.h"
 #include "node/arrivals.h"
 #include "node/crossing.h"
+#include "node/departure_log.h"
 #include "node/event_log.h"
 #include "node/helm.h"
 #include "node/host.h"
@@ -72,6 +73,7 @@ class Node::Impl {
   unique_fd run_lock;
   os::UffdAbilities abilities;
   EventLog events;
+  DepartureLog departure_log;
   const HostFreeMemory host_memory;
   const RegionJournal journal;
   MemoryBudget budget;

@@ -5,6 +5,7 @@
 
 #include "control/migration_client.h"
 #include "migration/departure.h"
+#include "node/departure_watch.h"
 #include "node/host.h"
 #include "node/leaver.h"
 #include "node/leaving.h"
@@ -62,9 +63,20 @@ Result<control::MigrationSummary> Node::Migrate(const control::MigrateSpec& spec
     return guest::RaiseFence(pid, *monitor, ram, impl_->abilities, Deadline::After(kFencePatience));
   });
   const Helm::Course course = impl_->helm.Take(request.region, {spec.mode, spec.downtime_goal}, spec.bandwidth);
-  migration::Departure departure(vm, image, *destination, std::move(request), course.plan, *course.steering);
-  auto summary = departure.Run(progress);
+  control::MigrationInfo info;
+  info.destination = spec.destination;
+  info.domain = spec.domain;
+  info.reached.region = request.region;
+  info.reached.mode = course.plan.mode;
+  DepartureWatch watch(impl_->departure_log, request.image, std::move(info), *destination, progress, vm);
+  migration::Departure departure(vm, image, watch, std::move(request), course.plan, *course.steering);
+  auto summary = departure.Run(watch);
+  watch.Ended(summary, departure.phase());
   return summary;
 }
+
+Status Node::Steer(const control::SteerSpec& spec) { return impl_->helm.Steer(spec); }
+
+Result<std::vector<control::MigrationInfo>> Node::Migrations() { return impl_->departure_log.List(); }
 
 }  // namespace heca::node

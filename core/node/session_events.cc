@@ -17,6 +17,11 @@ using fault::EngineEventKind;
 /// How long eviction rests after the sponsor has refused pages.
 constexpr Millis kWriteBackRest{5000};
 
+bool HasEnded(const guest::ProcessId& process) {
+  const auto now = guest::IdentifyProcess(process.pid);
+  return !now.ok() || *now != process;
+}
+
 }  // namespace
 
 void Session::OnEngineEvent(const fault::EngineEvent& event) {
@@ -66,6 +71,18 @@ void Session::Tick() {
   }
   for (const auto& event : events) HandleEngineEvent(event, *governance);
   if (ended()) return;
+  bool waits = false;
+  {
+    const std::lock_guard lock(record_mutex_);
+    waits = record_.phase == RecordPhase::kAttaching;
+  }
+  // A QEMU that waits for a VM: its engine, which watches the process, does not run yet. The next QEMU of the domain has the
+  // same socket, and must not find this session's monitor there.
+  if (waits && HasEnded({record_.pid, record_.start_time})) {
+    Tell(Severity::kInfo, EventKind::kRegionEnded, "process " + std::to_string(record_.pid) + " has ended");
+    CallOffArrival();
+    return;
+  }
   KeepMonitor();
   WatchReach(*governance);
   StepDetach();

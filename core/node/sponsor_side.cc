@@ -23,8 +23,8 @@ control::EventKind KindOf(store::LeaseEvent event) {
 }  // namespace
 
 Result<std::unique_ptr<SponsorSide>> SponsorSide::Start(const NodeConfig& config, const std::string& boot_id,
-                                                        EventLog& events) {
-  std::unique_ptr<SponsorSide> side(new SponsorSide(events));
+                                                        EventLog& events, DepartureLog& log) {
+  std::unique_ptr<SponsorSide> side(new SponsorSide(events, log));
   store::SponsorOptions options;
   options.node = config.name;
   options.boot_id = boot_id;
@@ -43,7 +43,7 @@ Result<std::unique_ptr<SponsorSide>> SponsorSide::Start(const NodeConfig& config
   const std::vector<control::DataEndpoint> endpoints{{side->server_->Transport(), side->server_->endpoint().ToString()}};
   side->sponsor_->SetEndpoints(endpoints);
   side->images_.SetEndpoints(endpoints);
-  side->departures_ = std::make_unique<Departures>(config.run_dir + "/departures", side->images_, events);
+  side->departures_ = std::make_unique<Departures>(config.run_dir + "/departures", side->images_, events, log);
   HECA_RETURN_IF_ERROR(side->departures_->Resume());
   return side;
 }
@@ -75,6 +75,8 @@ Status SponsorSide::FreeLease(LeaseId lease, bool force) {
             "meant)"};
   }
   images_.Withdraw(lease);
+  log_.End(lease, migration::Phase::kLost,
+           {ErrorCode::kDataLoss, "an operator has given up what the destination had not got yet"});
   departures_->Close(lease);
   return {};
 }

@@ -9,6 +9,7 @@
 
 #include "control/node_types.h"
 #include "control/sponsor_api.h"
+#include "node/departure_log.h"
 #include "node/departures.h"
 #include "node/event_log.h"
 #include "node/lending_router.h"
@@ -23,7 +24,7 @@ namespace heca::node {
 class SponsorSide final : private store::LeaseObserver {
  public:
   static Result<std::unique_ptr<SponsorSide>> Start(const NodeConfig& config, const std::string& boot_id,
-                                                    EventLog& events);
+                                                    EventLog& events, DepartureLog& log);
 
   [[nodiscard]] control::SponsorApi& api() { return *router_; }
   [[nodiscard]] store::ImageSponsor& images() { return images_; }
@@ -37,14 +38,15 @@ class SponsorSide final : private store::LeaseObserver {
   /// Quarantines and frees what is due.
   void Tick() {
     sponsor_->Sweep();
-    for (const LeaseId given_back : images_.Sweep()) departures_->Close(given_back);
+    for (const LeaseId given_back : images_.Sweep()) departures_->GivenBack(given_back);
   }
 
  private:
-  explicit SponsorSide(EventLog& events) : events_(events) {}
+  SponsorSide(EventLog& events, DepartureLog& log) : events_(events), log_(log) {}
   void OnLease(store::LeaseEvent event, const control::LeaseInfo& lease, std::string_view why) override;
 
   EventLog& events_;
+  DepartureLog& log_;
   std::unique_ptr<store::Sponsor> sponsor_;
   store::ImageSponsor images_;
   std::unique_ptr<Departures> departures_;

@@ -30,7 +30,8 @@ def sees_its_peers(hecad: Hecad) -> bool:
 
 
 class Hosts:
-    """`hosts[i]` and `hecads[i]` belong together and have one name: host1, host2, ... The constructor returns when
+    """`hosts[i]` and `hecads[i]` belong together and have one name: host1, host2, ..., and `places[i]` is their place in the
+    network, which can be cut. The constructor returns when
     every libvirtd answers and every hecad sees every other one, after `ready_s` seconds. close() takes all of it down,
     and so does a constructor that fails. `donate`: what each hecad lends; `memory_mib`: guest RAM a host has room for; `hook`: with heca's hook in libvirt.
     """
@@ -54,7 +55,8 @@ class Hosts:
     def _start_hosts(self, count: int, memory_mib: int) -> None:
         self.switch = Switch()
         self._stack.callback(self.switch.close)
-        places = {f"host{number}": self.switch.join() for number in range(1, count + 1)}
+        self.places = [self.switch.join() for _ in range(count)]
+        places = {f"host{number}": place for number, place in enumerate(self.places, 1)}
         addresses = {name: place.far for name, place in places.items()}
         for name, place in places.items():
             host = LibvirtHost(name, self._logs, place, memory_mib=memory_mib, neighbours=addresses,
@@ -69,10 +71,23 @@ class Hosts:
             self._stack.callback(hecad.close)
             self.hecads.append(hecad)
             hecad.start(wait=False)
+        self.wait_peers()
+
+    def wait_peers(self) -> None:
+        """Until every hecad answers and sees every other one."""
         for hecad in self.hecads:
             hecad.wait_ready(60)
         for hecad in self.hecads:
             wait_until(partial(sees_its_peers, hecad), 60, f"hecad {hecad.name} sees its peers", poll=0.05)
+
+    def restart_hecad(self, number: int, fail: str = "") -> None:
+        """Another hecad on hosts[number], with a fail point armed; the one before may have ended already."""
+        hecad = self.hecads[number]
+        if hecad.process is not None:
+            hecad.terminate()
+        hecad.fail = fail
+        hecad.start()
+        self.wait_peers()
 
     def guest(self, name: str, mib: int, workload: dict[str, Any], on: int = 0, **options: Any) -> MovingGuest:
         """Defines and starts one on hosts[on]; it may go to any other. `options`: as LibvirtHost.start_domain."""

@@ -37,6 +37,36 @@ class VirshFailed(LabError):
         self.text = text
 
 
+class IncomingHold:
+    """A hook of the lab beside heca's. `reached` tells that a VM waits; release() lets it go on, for 60 s pass by
+    themselves."""
+
+    _HOOK = """#!/bin/sh
+case "$2" in migrate) exec cat ;; started) ;; *) exit 0 ;; esac
+cat > /dev/null
+[ -e /run/libvirt/hold ] || exit 0
+touch /run/libvirt/held
+n=0
+while [ -e /run/libvirt/hold ] && [ $n -lt 600 ]; do sleep 0.1; n=$((n + 1)); done
+exit 0
+"""
+
+    def __init__(self, home: Path) -> None:
+        self._hold, self._held = home / "run/libvirt/hold", home / "run/libvirt/held"
+        hook = home / "etc/libvirt/hooks/qemu.d/60-hold"
+        hook.write_text(self._HOOK)
+        hook.chmod(0o755)
+        self._hold.touch()
+
+    def reached(self) -> bool:
+        return self._held.exists()
+
+    def release(self) -> None:
+        """Twice is fine."""
+        self._hold.unlink(missing_ok=True)
+        self._held.unlink(missing_ok=True)
+
+
 class LibvirtHost(Host):
     """`memory`: "tmpfs", or "disk" for the mistake that hecad must refuse. The constructor returns when libvirtd
     answers; `hugetlbfs`: it has one of 2 MiB pages; `hook`: what its libvirtd runs as a hook; close() ends the domains that are left, libvirtd, and the host."""
@@ -168,6 +198,21 @@ class LibvirtHost(Host):
     def domain_home(self, name: str) -> Path:
         """As seen from outside; on every host it is DOMAINS / name."""
         return self.home / DOMAINS.relative_to("/") / name
+
+    def hold_incoming(self) -> IncomingHold:
+        """From now on its libvirt waits with every VM that comes, once heca's hook has prepared for it."""
+        return IncomingHold(self.home)
+
+    def restart_libvirtd(self) -> None:
+        """As an upgrade does it: the VMs run on."""
+        libvirtd = self._daemons.pop()
+        if stop(libvirtd, grace=30) != 0:
+            raise LabError(f"libvirtd of {self.name} ended with {libvirtd.returncode}:\n{tail(self.log)}")
+        self.start_libvirtd()
+
+    def kill_libvirtd(self) -> None:
+        """As a crash; start_libvirtd() brings the next one."""
+        stop(self._daemons.pop())
 
     def running(self) -> list[str]:
         """Names of the domains that have a QEMU here, in whatever state."""

@@ -24,8 +24,8 @@ def spawn(command: Sequence[str], user: str | None = None, **options: Any) -> su
     return subprocess.Popen(with_death_signal(command, user), **options)
 
 
-def stop(process: subprocess.Popen[bytes], grace: float = 0.0) -> None:
-    """SIGTERM if there is a grace, then SIGKILL; returns when the process is reaped."""
+def stop(process: subprocess.Popen[bytes], grace: float = 0.0) -> int:
+    """SIGTERM if there is a grace, then SIGKILL; returns when the process is reaped, with its exit code."""
     if process.poll() is None and grace > 0:
         process.terminate()
         try:
@@ -34,7 +34,7 @@ def stop(process: subprocess.Popen[bytes], grace: float = 0.0) -> None:
             pass
     if process.poll() is None:
         process.kill()
-    process.wait(30)
+    return process.wait(30)
 
 
 def userfaultfds(pid: int) -> int:

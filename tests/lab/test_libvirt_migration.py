@@ -6,10 +6,10 @@ from __future__ import annotations
 import pytest
 
 from lab.bench import Bench
-from lab.deadline import wait_until
 from lab.hosts import Hosts
 from lab.ignore_shared import ignore_shared
 from lab.libvirt_host import VirshFailed
+from lab.left_behind import nothing_left
 from lab.moving_guest import MovingGuest
 
 METADATA = "<heca:memory xmlns:heca='https://hecatonchire.org/xmlns/1' migration='post-copy'/>"
@@ -24,18 +24,9 @@ def started(bench: Bench, metadata: str = METADATA) -> tuple[Hosts, MovingGuest]
     return hosts, guest
 
 
-def nothing_left(hosts: Hosts, guest: MovingGuest) -> None:
-    for host, hecad in zip(hosts.hosts, hosts.hecads):
-        wait_until(lambda: hecad.regions() == [], 30, f"no region on {host.name}")
-        if host is not guest.host:
-            assert host.running() == []
-            wait_until(lambda: host.memory_used() < 1 << 20, 10, f"no memory of the VM on {host.name}")
-    wait_until(lambda: not ignore_shared(guest.host, guest.name), 10, "x-ignore-shared is off")
-
-
-def test_virsh_migrate_there_and_back(bench: Bench) -> None:
+def test_virsh_migrate_there_and_back(bench: Bench, long_form: bool) -> None:
     hosts, guest = started(bench)
-    for to in (1, 0, 1, 0):
+    for to in [1, 0] * (25 if long_form else 2):
         migration = guest.migrate(hosts.hosts[to])
         print(migration)
         assert guest.host is hosts.hosts[to]

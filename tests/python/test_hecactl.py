@@ -137,10 +137,11 @@ def test_interrupt_and_timeout_of_a_long_operation(socket: Path) -> None:
 
 def test_migrate_in_words_and_as_json(socket: Path) -> None:
     with fake_hecad(socket, "steps=5"):
-        words = hecactl(socket, "migrate", "--domain", "vm1", "m2", "--mode", "pre-copy")
+        qemu = ["--pid", "7", "--qmp", "/run/q"]
+        words = hecactl(socket, "migrate", *qemu, "m2", "--mode", "pre-copy")
         assert words.returncode == 0, words.stderr
         assert words.stdout == (
-            "region vm1: moved to m2, pre-copy\n"
+            "region pid-7: moved to m2, pre-copy\n"
             "  total       12.3s\n"
             "  downtime    48ms\n"
             "  memory      1GiB\n"
@@ -156,8 +157,8 @@ def test_migrate_in_words_and_as_json(socket: Path) -> None:
         assert document["destination"] == "10.1.0.4:7301"
         assert document["migration"]["region"] == "pid-7"
         assert document["migration"]["moved_bytes"] == 256 << 20
-        code, text = on_terminal(socket, "migrate", "--domain", "vm1", "m2")
-        assert code == 0 and "\r\033[Kregion vm1: moved to m2, post-copy" in text
+        code, text = on_terminal(socket, "migrate", *qemu, "m2")
+        assert code == 0 and "\r\033[Kregion pid-7: moved to m2, post-copy" in text
         # What hecad checks, hecactl passes on.
         there[-1] = "exec:true"
         ran = hecactl(socket, "migrate", "--pid", "7", "--qmp", "/run/q", "m2", *there)
@@ -167,7 +168,7 @@ def test_migrate_in_words_and_as_json(socket: Path) -> None:
 
 def test_interrupt_of_a_migration(socket: Path) -> None:
     with fake_hecad(socket, "endless"):
-        words = command(socket, "migrate", "--domain", "vm1", "m2")
+        words = command(socket, "migrate", "--pid", "7", "--qmp", "/run/q", "m2")
         process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
         assert process.stderr
         assert process.stderr.readline().startswith("migrate: capture")  # so it is under way
@@ -217,8 +218,9 @@ def test_bash_completion(socket: Path) -> None:
     assert complete("hecactl", "--socket", "/x", "events", "--fo") == ["--follow"]
     assert complete("hecactl", "leases", "f") == ["free"]
     assert complete("hecactl", "attach", "--on-loss", "p") == ["poison"]
-    assert complete("hecactl", "migrate", "--dest") == ["--dest-pid", "--dest-qmp"]
-    assert complete("hecactl", "migrate", "--domain", "x", "m2", "--mode", "h") == ["hybrid"]
+    assert complete("hecactl", "migrate", "--dest") == ["--dest-uri", "--dest-pid", "--dest-qmp"]
+    assert complete("hecactl", "migrate", "vm1", "m2", "--no-p") == ["--no-persistent"]
+    assert complete("hecactl", "migrate", "--pid", "7", "m2", "--mode", "h") == ["hybrid"]
     assert complete("hecactl", "res") == ["resolve"]
     assert complete("hecactl", "resolve", "vm1", "--lost", "z") == ["zero"]
     assert complete("hecactl", "xml", "--ch") == ["--check"]

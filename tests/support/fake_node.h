@@ -28,6 +28,9 @@ class FakeNode final : public control::NodeApi {
   std::vector<control::DoctorCheck> checks;
   std::vector<control::RegionStats> stats;
   std::vector<control::LeaseInfo> leases;
+  std::function<Result<std::vector<control::MigrationInfo>>()> migrations = [] {
+    return std::vector<control::MigrationInfo>();
+  };
   control::MigrationSummary migrated;  ///< what every migration ends with; the region is named after the VM
 
   /// Every call answers with this error; ok ends that.
@@ -136,6 +139,22 @@ class FakeNode final : public control::NodeApi {
     return summary;
   }
 
+  Status Steer(const control::SteerSpec& spec) override {
+    const std::lock_guard lock(mutex_);
+    HECA_RETURN_IF_ERROR(failure_);
+    last_steer_ = spec;
+    return Status();
+  }
+  [[nodiscard]] std::optional<control::SteerSpec> last_steer() {
+    const std::lock_guard lock(mutex_);
+    return last_steer_;
+  }
+
+  Result<std::vector<control::MigrationInfo>> Migrations() override {
+    HECA_RETURN_IF_ERROR(Failure());
+    return migrations();
+  }
+
   Status OnDomain(const control::DomainEvent& event) override {
     const std::lock_guard lock(mutex_);
     last_domain_event_ = event;
@@ -239,6 +258,7 @@ class FakeNode final : public control::NodeApi {
   std::optional<control::MigrateSpec> last_migration_;
   std::optional<control::DomainEvent> last_domain_event_;
   Status domain_answer_;
+  std::optional<control::SteerSpec> last_steer_;
   control::LostPages last_resolve_ = control::LostPages::kInvalid;
   std::map<RegionId, control::RegionInfo> regions_;
 };

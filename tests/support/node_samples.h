@@ -86,6 +86,18 @@ inline control::MigrationSummary SampleMigration() {
   return summary;
 }
 
+inline control::MigrationInfo SampleDeparture() {
+  control::MigrationInfo info;
+  info.image = LeaseId((1ULL << 63) + 3);
+  info.domain = "vm1";
+  info.destination = "c2";
+  info.progress = {"post-copy", 512 * kMiB, 1024 * kMiB, ""};
+  info.started = control::WallTime(std::chrono::milliseconds(1'769'860'800'250));
+  info.reached = SampleMigration();
+  info.reached.mode = control::MigrationMode::kPostCopy;
+  return info;
+}
+
 inline control::LeaseInfo SampleLease() {
   return {LeaseId(7),
           Epoch(2),

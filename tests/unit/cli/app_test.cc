@@ -36,6 +36,8 @@ class Forward final : public control::NodeApi {
   Result<control::MigrationSummary> Migrate(const control::MigrateSpec& s, control::ProgressSink& p) override {
     return to_.Migrate(s, p);
   }
+  Status Steer(const control::SteerSpec& spec) override { return to_.Steer(spec); }
+  Result<std::vector<control::MigrationInfo>> Migrations() override { return to_.Migrations(); }
   Result<control::RegionInfo> Resolve(const RegionId& r, control::LostPages how) override { return to_.Resolve(r, how); }
   Result<std::vector<control::RegionInfo>> Regions() override { return to_.Regions(); }
   Result<control::RegionInfo> Region(const RegionId& r) override { return to_.Region(r); }
@@ -145,24 +147,45 @@ TEST_F(App, MigratePassesEverythingOn) {
   EXPECT_EQ(spec.bandwidth, 64 * kMiB);
 }
 
-TEST_F(App, MigrateADomain) {
+TEST_F(App, MigrateAsJson) {
   fake_.migrated = SampleMigration();
-  const Ran ran = Hecactl({"--json", "migrate", "--domain", "vm1", "10.1.0.4:7301"});
+  const std::vector<std::string> words{"--json", "migrate", "--pid", "7", "--qmp", "/run/q", "10.1.0.4:7301"};
+  const Ran ran = Hecactl(words);
   EXPECT_EQ(ran.code, 0) << ran.err;
   EXPECT_EQ(ran.err, "");
   const json document = json::parse(ran.out);
   EXPECT_EQ(document["destination"], "10.1.0.4:7301");
-  EXPECT_EQ(document["migration"]["region"], "vm1");
+  EXPECT_EQ(document["migration"]["region"], "pid-7");
   EXPECT_EQ(document["migration"]["mode"], "post-copy");
   EXPECT_EQ(document["migration"]["downtime_ns"], 48'000'000);
   const auto spec = fake_.last_migration().value();
-  EXPECT_EQ(spec.pid, 0);
-  EXPECT_EQ(spec.domain, "vm1");
   EXPECT_EQ(spec.mode, control::MigrationMode::kPostCopy);
   EXPECT_EQ(spec.downtime_goal, Millis(300));
   EXPECT_EQ(spec.bandwidth, 0U);
-  EXPECT_EQ(Hecactl({"migrate", "--domain", "vm1", "m2", "--mode", "pre-copy"}).code, 0);
+  std::vector<std::string> pre_copy = words;
+  pre_copy.insert(pre_copy.end(), {"--mode", "pre-copy"});
+  EXPECT_EQ(Hecactl(pre_copy).code, 0);
   EXPECT_EQ(fake_.last_migration()->mode, control::MigrationMode::kPreCopy);
+}
+
+TEST_F(App, Migrations) {
+  EXPECT_THAT(Hecactl({"migrations"}).out, StartsWith("no migrations"));
+  fake_.migrations = [] { return std::vector{SampleDeparture()}; };
+  EXPECT_THAT(Hecactl({"migrations"}).out, HasSubstr("\nvm1     c2  post-copy"));
+  EXPECT_EQ(json::parse(Hecactl({"migrations", "--json"}).out)["migrations"][0]["phase"], "post-copy");
+}
+
+TEST_F(App, Steer) {
+  EXPECT_EQ(Hecactl({"steer", "vm1"}).code, 2) << "nothing is to change";
+  EXPECT_FALSE(fake_.last_steer());
+  EXPECT_THAT(Hecactl({"steer", "vm1", "--switch-now"}).out, StartsWith("region vm1: done"));
+  EXPECT_TRUE(fake_.last_steer()->switch_now);
+  EXPECT_EQ(fake_.last_steer()->bandwidth, std::nullopt);
+  EXPECT_EQ(Hecactl({"steer", "vm1", "--bandwidth", "10MiB", "--json"}).code, 0);
+  EXPECT_EQ(fake_.last_steer()->bandwidth, 10U << 20);
+  EXPECT_EQ(Hecactl({"steer", "vm1", "--bandwidth", "0"}).code, 0);
+  EXPECT_EQ(fake_.last_steer()->bandwidth, 0U);
+  EXPECT_EQ(Hecactl({"steer", "vm1", "--bandwidth", "much"}).code, 2);
 }
 
 TEST_F(App, ResolveGivesNothingUpWithoutYes) {
@@ -275,7 +298,7 @@ TEST_F(App, TimeoutOfALongOperation) {
 
 TEST_F(App, TimeoutOfAMigration) {
   fake_.script = heca::testing::FakeNode::UntilCancelled;
-  const Ran ran = Hecactl({"migrate", "--domain", "vm1", "m2", "--timeout", "0.2"});
+  const Ran ran = Hecactl({"migrate", "--pid", "7", "--qmp", "/run/q", "m2", "--timeout", "0.2"});
   EXPECT_EQ(ran.code, 5);
   EXPECT_THAT(ran.err, HasSubstr("hecactl: migrate: not done within 200ms; the VM stays here unless it had changed"));
 }
@@ -333,8 +356,14 @@ TEST_F(App, UsageErrors) {
        "to 1000)\n"},
       {{"attach", "--pid", "1", "--option", "x"}, "hecactl: attach: --option: 'x' is not NAME=VALUE\n"},
       {{"migrate", "--pid", "7", "m2"}, "hecactl: --pid requires --qmp; see hecactl --help\n"},
-      {{"migrate", "--domain", "vm1"}, "hecactl: destination is required; see hecactl --help\n"},
-      {{"migrate", "--domain", "vm1", "m2", "--bandwidth", "2GB"},
+      {{"migrate", "--domain", "vm1"},
+       "hecactl: migrate: say where to, and nothing else: hecactl migrate ... DEST\n"},
+      {{"migrate", "vm1"}, "hecactl: migrate: say what moves, and where to: hecactl migrate DOMAIN DEST\n"},
+      {{"migrate", "vm1", "m2", "--dest-pid", "8", "--dest-qmp", "/q", "--uri", "tcp:h:1"},
+       "hecactl: migrate: --dest-pid is for a QEMU that --pid names, not for a domain\n"},
+      {{"migrate", "--pid", "7", "--qmp", "/q", "m2", "--no-persistent"},
+       "hecactl: migrate: --persistent is for a libvirt domain, not for --pid\n"},
+      {{"migrate", "--pid", "7", "--qmp", "/q", "m2", "--bandwidth", "2GB"},
        "hecactl: migrate: --bandwidth: '2GB' is not a size (GB is 1000 for some and 1024 for others): write it "
        "like 2GiB, 512MiB, 64M or 4096 (bytes)\n"},
       {{"limit", "vm1", "much"},
@@ -357,9 +386,9 @@ TEST_F(App, UsageErrors) {
                                              {"migrate", "--pid", "7", "--qmp", "/q", "--domain", "x", "m2"},
                                              {"migrate", "--domain", "x", "m2", "--dest-pid", "8", "--uri", "tcp:a:1"},
                                              {"migrate", "--domain", "x", "m2", "--dest-qmp", "/q"},
-                                             {"migrate", "--domain", "x", "m2", "--mode", "fast"},
-                                             {"migrate", "--domain", "x", "m2", "--downtime-ms", "0"},
-                                             {"migrate", "--domain", "x", "m2", "--downtime-ms", "2000001"},
+                                             {"migrate", "--pid", "7", "--qmp", "/q", "m2", "--mode", "fast"},
+                                             {"migrate", "--pid", "7", "--qmp", "/q", "m2", "--downtime-ms", "0"},
+                                             {"migrate", "--pid", "7", "--qmp", "/q", "m2", "--downtime-ms", "2000001"},
                                              {"migrate", "--domain", "x", "m2", "surplus"},
                                              {"resolve", "vm1"},
                                              {"resolve", "vm1", "--lost", "forget"},
@@ -375,8 +404,8 @@ TEST_F(App, UsageErrors) {
 TEST_F(App, HelpAndVersion) {
   const Ran help = Hecactl({"--help"});
   EXPECT_EQ(help.code, 0);
-  for (const char* verb : {"doctor", "status", "nodes", "regions", "attach", "limit", "detach", "migrate", "resolve",
-                           "events", "top", "leases", "xml"}) {
+  for (const char* verb : {"doctor", "status", "nodes", "regions", "attach", "limit", "detach", "migrate", "migrations",
+                           "resolve", "events", "top", "leases", "xml"}) {
     EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + verb + " "));
   }
   const Ran attach = Hecactl({"attach", "--help"});

@@ -51,6 +51,18 @@ TEST(Json, Migration) {
     "fault_p99_ns": 900000})"));
 }
 
+TEST(Json, Departure) {
+  const control::MigrationInfo under_way = SampleDeparture();
+  EXPECT_EQ(ToJson(under_way), Json::parse(R"({
+    "region": "vm1", "domain": "vm1", "destination": "c2", "mode": "post-copy", "phase": "post-copy",
+    "done_bytes": 536870912, "total_bytes": 1073741824, "started_at": "2026-01-31T12:00:00.250Z", "elapsed_ms": 12300,
+    "faults": 1234, "fault_p50_ns": 120000, "fault_p99_ns": 900000, "downtime_ns": 48000000, "over": false, "ok": false,
+    "trouble": "", "summary": null})"));
+  control::MigrationInfo over = under_way;
+  over.over = over.ok = true;
+  EXPECT_EQ(ToJson(over)["summary"], ToJson(under_way.reached));
+}
+
 TEST(Json, LeaseCheckAndEvent) {
   EXPECT_EQ(ToJson(SampleLease()), Json::parse(R"({
     "id": 7, "epoch": 2, "state": "active", "owner_node": "c1", "owner_boot_id": "b00t", "region": "vm1",

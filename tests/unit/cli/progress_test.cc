@@ -81,6 +81,13 @@ TEST(ProgressPrinter, PipeGetsALineAPhaseAndTheEnd) {
   EXPECT_LT(std::count(text.begin(), text.end(), '\n'), 20);  // not one line a step
 }
 
+TEST(ProgressPrinter, TheEndOfAPhaseIsSaidOnce) {
+  Stream stream;
+  ProgressPrinter printer("migrate", ProgressStyle::kLines, stream.file(), [] { return false; });
+  for (int i = 0; i < 5; ++i) printer.OnProgress({"post-copy", 1000, 1000, ""});
+  EXPECT_EQ(stream.text(), "migrate: post-copy: 1000B of 1000B (100%)\n");
+}
+
 TEST(ProgressPrinter, TerminalGetsABarThatIsClearedAtTheEnd) {
   const std::string text = Printed(ProgressStyle::kBar);
   EXPECT_TRUE(text.starts_with("\rcapture\033[K\rwrite-back [")) << text;

@@ -105,6 +105,21 @@ TEST(Text, Doctor) {
             "                          remedy: set it\n");
 }
 
+TEST(Text, Migrations) {
+  control::MigrationInfo begun;
+  begun.destination = "c3";
+  begun.progress.phase = "prepare";
+  begun.reached.region = "vm2";
+  begun.reached.mode = control::MigrationMode::kPostCopy;
+  begun.reached.total = Millis(310);
+  begun.trouble = "no room";
+  EXPECT_EQ(MigrationsText({SampleDeparture(), begun}),
+            "REGION  TO  MODE       PHASE      DONE   TIME  DOWNTIME  FAULTS      P50/P99  TROUBLE\n"
+            "vm1     c2  post-copy  post-copy   50%  12.3s      48ms    1234  120us/900us  -\n"
+            "vm2     c3  post-copy  prepare       -  310ms         -       0            -  no room\n");
+  EXPECT_EQ(MigrationsText({}), "no migrations: no VM leaves this node, or left it in the last ten minutes\n");
+}
+
 TEST(Text, Event) {
   EXPECT_EQ(EventText(SampleEvent()),
             "2026-01-31T12:00:00.250Z warning vm1 vm-stopped: sponsor m1 is away for 10s pages=3\n");

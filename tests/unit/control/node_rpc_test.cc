@@ -18,6 +18,7 @@
 #include "control/local_server.h"
 #include "control/node_client.h"
 #include "support/fake_node.h"
+#include "support/node_samples.h"
 #include "support/temporary_directory.h"
 #include "unit/control/sinks.h"
 
@@ -196,6 +197,36 @@ TEST_F(NodeRpc, MigrateCarriesTheWholeSpecificationAndTheSummary) {
     EXPECT_EQ(seen.downtime_goal, spec.downtime_goal);
     EXPECT_EQ(seen.bandwidth, spec.bandwidth);
   }
+}
+
+TEST_F(NodeRpc, MigrationsAreListed) {
+  EXPECT_TRUE(client_->Migrations().value().empty());
+  MigrationInfo second;
+  second.domain = "vm2";
+  node_.migrations = [&] { return std::vector{testing::SampleDeparture(), second}; };
+  const auto seen = client_->Migrations();
+  ASSERT_TRUE(seen.ok()) << seen.status().ToString();
+  ASSERT_EQ(seen->size(), 2U);
+  EXPECT_EQ(seen->front().image, testing::SampleDeparture().image);
+  EXPECT_EQ(seen->back().domain, "vm2");
+  node_.FailWith(Status(ErrorCode::kInternal, "no"));
+  EXPECT_EQ(client_->Migrations().status().code(), ErrorCode::kInternal);
+}
+
+TEST_F(NodeRpc, SteerCarriesWhatIsToChangeAndNothingElse) {
+  ASSERT_TRUE(client_->Steer({.region = "vm1", .switch_now = true}).ok());
+  EXPECT_TRUE(node_.last_steer()->switch_now);
+  EXPECT_EQ(node_.last_steer()->bandwidth, std::nullopt);
+  EXPECT_EQ(node_.last_steer()->mode, std::nullopt);
+  EXPECT_EQ(node_.last_steer()->downtime_goal, std::nullopt);
+  ASSERT_TRUE(client_->Steer({.region = "vm1", .bandwidth = 0, .mode = MigrationMode::kHybrid, .downtime_goal = Millis(7)}).ok());
+  EXPECT_FALSE(node_.last_steer()->switch_now);
+  EXPECT_EQ(node_.last_steer()->bandwidth, 0U);
+  EXPECT_EQ(node_.last_steer()->mode, MigrationMode::kHybrid);
+  EXPECT_EQ(node_.last_steer()->downtime_goal, Millis(7));
+  EXPECT_EQ(client_->Steer({.region = "a/b", .switch_now = true}).code(), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(client_->Steer({.region = "vm1", .mode = static_cast<MigrationMode>(9)}).code(), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(client_->Steer({.region = "vm1", .downtime_goal = Millis(0)}).code(), ErrorCode::kInvalidArgument);
 }
 
 TEST_F(NodeRpc, BadMigrationsAreRefusedBeforeTheyReachTheNode) {

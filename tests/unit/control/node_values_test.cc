@@ -5,7 +5,9 @@
 #include <chrono>
 
 #include "base/histogram.h"
+#include "control/convert_migration.h"
 #include "control/convert_node.h"
+#include "support/node_samples.h"
 
 namespace heca::control {
 namespace {
@@ -228,6 +230,32 @@ TEST(NodeValues, NodePeersChecksAndLeases) {
   EXPECT_EQ(lease_back.reserved, lease.reserved);
   EXPECT_EQ(lease_back.written, lease.written);
   EXPECT_EQ(lease_back.time_to_live, lease.time_to_live);
+}
+
+TEST(NodeValues, Migrations) {
+  MigrationInfo sent = testing::SampleDeparture();
+  sent.over = true;
+  sent.trouble = "the VM died";
+  sent.progress.text = "x";
+  const MigrationInfo back = ThereAndBack<v1::MigrationInfo>(sent);
+  EXPECT_EQ(back.image, sent.image);
+  EXPECT_EQ(back.domain, sent.domain);
+  EXPECT_EQ(back.destination, sent.destination);
+  EXPECT_EQ(back.progress.phase, sent.progress.phase);
+  EXPECT_EQ(back.progress.done, sent.progress.done);
+  EXPECT_EQ(back.progress.total, sent.progress.total);
+  EXPECT_EQ(back.progress.text, sent.progress.text);
+  EXPECT_EQ(back.started, sent.started);
+  EXPECT_TRUE(back.over);
+  EXPECT_FALSE(back.ok);
+  EXPECT_EQ(back.trouble, sent.trouble);
+  EXPECT_EQ(back.reached.region, sent.reached.region);
+  EXPECT_EQ(back.reached.mode, sent.reached.mode);
+  EXPECT_EQ(back.reached.total, sent.reached.total);
+  EXPECT_EQ(back.reached.downtime, sent.reached.downtime);
+  EXPECT_EQ(back.reached.faults, sent.reached.faults);
+  sent.ok = true;
+  EXPECT_TRUE(ThereAndBack<v1::MigrationInfo>(sent).ok);
 }
 
 TEST(NodeValues, AnEnumeratorOfALaterReleaseBecomesInvalid) {

@@ -24,7 +24,7 @@ class LeaversTest : public LeavingRig {
   void SetUp() override { Start(std::chrono::seconds(20)); }
   void Start(Millis patience) {
     leavers_ = std::make_unique<Leavers>(
-        events_, helm_, [this](const control::DepartRequest&) { return Find(); }, patience);
+        events_, log_, helm_, [this](const control::DepartRequest&) { return Find(); }, patience);
     leavers_->Use(*images_, *departures_);
   }
   Result<Leaver> Find() {

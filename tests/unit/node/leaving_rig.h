@@ -14,6 +14,7 @@
 
 #include "control/peer_server.h"
 #include "guest/capture.h"
+#include "node/departure_log.h"
 #include "node/departures.h"
 #include "node/event_log.h"
 #include "store/image_sponsor.h"
@@ -70,7 +71,7 @@ class LeavingRig : public ::testing::Test {
   void Restart() {
     departures_.reset();
     images_ = std::make_unique<store::ImageSponsor>();
-    departures_ = std::make_unique<Departures>(journal_.path() + "/departures", *images_, events_);
+    departures_ = std::make_unique<Departures>(journal_.path() + "/departures", *images_, events_, log_);
     const Status resumed = departures_->Resume();
     ASSERT_TRUE(resumed.ok()) << resumed.ToString();
   }
@@ -119,6 +120,7 @@ class LeavingRig : public ::testing::Test {
   testing::FakeMigration there_;
   std::unique_ptr<control::PeerServer> server_;
   EventLog events_;
+  DepartureLog log_;
   std::unique_ptr<store::ImageSponsor> images_;
   std::unique_ptr<Departures> departures_;  ///< ends before what it uses
 };
