@@ -128,8 +128,8 @@ Result<CapturedUffd> CopyOut(ProcessId process, unique_fd pidfd, int target_fd, 
   return captured;
 }
 
-/// Somebody in this very process has captured it and will use it. Each userfaultfd has an inode of its own; on a kernel where
-/// they share one the answer is yes too often, which is the safe side.
+/// Somebody in this very process has captured it and will use it. Each userfaultfd has an inode of its own; on a kernel
+/// where they share one the answer is yes too often, which is the safe side.
 bool HeldHere(pid_t pid, int fd) {
   struct stat theirs {};
   if (::stat(fmt::format("/proc/{}/fd/{}", pid, fd).c_str(), &theirs) != 0) return true;

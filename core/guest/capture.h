@@ -47,10 +47,10 @@ struct CaptureOptions {
   bool beside_existing = false;
 };
 
-/// Makes a userfaultfd in process `pid` and copies it. `qmp` is the monitor of that very process (checked) or null.
-/// One that nobody has done UFFDIO_API with is a left-over of a hecad that was killed right after it made it, and serves
-/// nothing: it is closed first. kAlreadyExists: there is one in use, perhaps of a hecad before this one: see TakeOverUffd
-/// and CloseUffdInTarget.
+/// Makes a userfaultfd in process `pid` and copies it. `qmp` is the monitor of that very process (checked) or null. One
+/// that nobody has done UFFDIO_API with is a left-over of a hecad that was killed right after it made it, and serves
+/// nothing: it is closed first. kAlreadyExists: there is one in use, perhaps of a hecad before this one: see
+/// TakeOverUffd and CloseUffdInTarget.
 [[nodiscard]] Result<CapturedUffd> CaptureUffd(pid_t pid, Qmp* qmp, const CaptureOptions& options, Deadline deadline);
 
 /// Numbers of the userfaultfds in the process's descriptor table.

@@ -24,8 +24,8 @@ Status CheckRanges(const std::vector<AddressRange>& ram, Bytes page_size) {
   for (const AddressRange& range : ram) {
     const std::uint64_t start = range.address.value();
     if (range.size.value() == 0 || start % page != 0 || range.size.value() % page != 0) {
-      return {ErrorCode::kInvalidArgument, fmt::format("memory at {:#x} of {} bytes is no run of pages of {} bytes", start,
-                                                       range.size.value(), page)};
+      return {ErrorCode::kInvalidArgument, fmt::format("memory at {:#x} of {} bytes is no run of pages of {} bytes",
+                                                       start, range.size.value(), page)};
     }
     sorted.emplace_back(start, start + range.size.value());
   }
@@ -61,8 +61,8 @@ LoggedRam::LoggedRam(CapturedUffd captured, const std::vector<AddressRange>& ram
 
 LoggedRam::~LoggedRam() { Release(); }
 
-Result<std::unique_ptr<LoggedRam>> LoggedRam::Take(pid_t pid, Qmp* qmp, const std::vector<AddressRange>& ram, Bytes page_size,
-                                                   Deadline deadline) {
+Result<std::unique_ptr<LoggedRam>> LoggedRam::Take(pid_t pid, Qmp* qmp, const std::vector<AddressRange>& ram,
+                                                   Bytes page_size, Deadline deadline) {
   HECA_RETURN_IF_ERROR(CheckRanges(ram, page_size));
   HECA_ASSIGN_OR_RETURN(CapturedUffd captured, CaptureUffd(pid, qmp, {}, deadline));
   return std::unique_ptr<LoggedRam>(new LoggedRam(std::move(captured), ram, page_size));
@@ -133,7 +133,8 @@ Result<std::vector<os::TargetAddress>> LoggedRam::Mappings() const {
     }
     if (covered != end) {
       return Status(ErrorCode::kFailedPrecondition,
-                    fmt::format("memory of process {} at {:#x}, whose writes are logged, is not mapped", process_.pid, covered),
+                    fmt::format("memory of process {} at {:#x}, whose writes are logged, is not mapped", process_.pid,
+                                covered),
                     ErrorScope::kRegion);
     }
   }
@@ -143,7 +144,8 @@ Result<std::vector<os::TargetAddress>> LoggedRam::Mappings() const {
 Status LoggedRam::WhyRefused(const Status& refusal) const {
   HECA_RETURN_IF_ERROR(Mappings().status());
   return {ErrorCode::kFailedPrecondition,
-          fmt::format("process {} has mapped memory anew while its writes were logged ({})", process_.pid, refusal.ToString()),
+          fmt::format("process {} has mapped memory anew while its writes were logged ({})", process_.pid,
+                      refusal.ToString()),
           ErrorScope::kRegion, refusal.sys_errno()};
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What the two kinds of write log have in common: the userfaultfd in the process, its ranges, and how their pages are numbered.
+// What the two kinds of write log have in common: the userfaultfd in the process, its ranges, and how their pages are
+// numbered.
 #pragma once
 
 #include <atomic>
@@ -26,8 +27,8 @@ class LoggedRam {
   };
 
   /// Captures; does nothing else yet.
-  static Result<std::unique_ptr<LoggedRam>> Take(pid_t pid, Qmp* qmp, const std::vector<AddressRange>& ram, Bytes page_size,
-                                                 Deadline deadline);
+  static Result<std::unique_ptr<LoggedRam>> Take(pid_t pid, Qmp* qmp, const std::vector<AddressRange>& ram,
+                                                 Bytes page_size, Deadline deadline);
   /// Releases.
   ~LoggedRam();
   LoggedRam(const LoggedRam&) = delete;
@@ -50,11 +51,11 @@ class LoggedRam {
 
   /// Calls `step` for each range in steps of at most 128 MiB: so long the process's mmap lock is held in one go.
   Status InSteps(const std::function<Status(const Range&, os::TargetAddress start, Bytes length)>& step) const;
-  /// Arms or lifts the protection of whole pages. ENOENT is the answer where a part of them is not registered (any more); the
-  /// others are done all the same.
+  /// Arms or lifts the protection of whole pages. ENOENT is the answer where a part of them is not registered (any
+  /// more); the others are done all the same.
   os::UffdAnswer Protect(os::TargetAddress start, Bytes length, os::Arm arm);
-  /// The first page of every mapping that lies in the ranges. Fails if they are not mapped as a whole, or the process has
-  /// ended; to be asked after the answers that it is to vouch for.
+  /// The first page of every mapping that lies in the ranges. Fails if they are not mapped as a whole, or the process
+  /// has ended; to be asked after the answers that it is to vouch for.
   [[nodiscard]] Result<std::vector<os::TargetAddress>> Mappings() const;
   /// What has happened when the kernel refuses to look at a page or to arm it.
   [[nodiscard]] Status WhyRefused(const Status& refusal) const;

@@ -56,7 +56,8 @@ std::string_view ToString(WriteLogKind kind) {
 }
 
 Result<std::unique_ptr<WriteLog>> StartWriteLog(pid_t pid, Qmp* qmp, std::vector<AddressRange> ram, Bytes page_size,
-                                                const os::UffdAbilities& abilities, WriteLogKind kind, Deadline deadline) {
+                                                const os::UffdAbilities& abilities, WriteLogKind kind,
+                                                Deadline deadline) {
   if (kind == WriteLogKind::kAsync && !abilities.page_scan) {
     return Status(ErrorCode::kUnsupported, "this kernel has no PAGEMAP_SCAN (Linux 6.7)");
   }

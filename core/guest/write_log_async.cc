@@ -21,7 +21,8 @@ Result<std::vector<PageSpan>> AsyncWriteLog::Scan(os::Arm rearm) {
   std::vector<os::WrittenRun> runs;
   HECA_RETURN_IF_ERROR(ram_->InSteps([&](const LoggedRam::Range& range, os::TargetAddress start, Bytes length) {
     runs.clear();
-    if (const Status scanned = scan_.Written(start, length, rearm, runs); !scanned.ok()) return ram_->WhyRefused(scanned);
+    const Status scanned = scan_.Written(start, length, rearm, runs);
+    if (!scanned.ok()) return ram_->WhyRefused(scanned);
     for (const os::WrittenRun& run : runs) {
       AppendSpan(spans, {ram_->PageAt(range, run.start), PageCount((run.end - run.start) / ram_->page_size().value())},
                  range.first);

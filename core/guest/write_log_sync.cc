@@ -21,8 +21,8 @@ Status ArmError(const os::UffdAnswer& answer) {
 }  // namespace
 
 SyncWriteLog::SyncWriteLog(std::unique_ptr<LoggedRam> ram, os::EpollSet wait)
-    : ram_(std::move(ram)), run_(ram_->page_size() == kBasePage ? kRun : 1), written_((ram_->pages().value() + 63) / 64),
-      wait_(std::move(wait)) {}
+    : ram_(std::move(ram)), run_(ram_->page_size() == kBasePage ? kRun : 1),
+      written_((ram_->pages().value() + 63) / 64), wait_(std::move(wait)) {}
 
 Result<std::unique_ptr<WriteLog>> SyncWriteLog::Start(std::unique_ptr<LoggedRam> ram) {
   HECA_ASSIGN_OR_RETURN(os::EpollSet wait, os::EpollSet::Create());
@@ -97,8 +97,8 @@ Result<std::vector<PageSpan>> SyncWriteLog::Collect() {
       const std::lock_guard lock(mutex_);
       AppendWritten(range, first, std::min(first + kPagesAtOnce, range_end), part);
       for (const PageSpan& span : part) {
-        const os::UffdAnswer answer = ram_->Protect(ram_->AddressOf(range, span.first),
-                                                    Bytes(span.pages.value() * ram_->page_size().value()), os::Arm::kYes);
+        const Bytes length(span.pages.value() * ram_->page_size().value());
+        const os::UffdAnswer answer = ram_->Protect(ram_->AddressOf(range, span.first), length, os::Arm::kYes);
         if (answer.error != 0) return ram_->WhyRefused(ArmError(answer));
         for (std::uint64_t page = span.first.value(); page < span.first.value() + span.pages.value(); ++page) {
           written_[page / 64] &= ~(std::uint64_t{1} << (page % 64));
@@ -125,7 +125,8 @@ Result<std::vector<PageSpan>> SyncWriteLog::Final() {
 
 Status SyncWriteLog::CheckWatched() {
   HECA_ASSIGN_OR_RETURN(const std::vector<os::TargetAddress> mappings, ram_->Mappings());
-  // A mapping that was made anew is one of its own and not registered: it shows by an ioctl on one page that changes nothing.
+  // A mapping that was made anew is one of its own and not registered: it shows by an ioctl on one page that changes
+  // nothing.
   for (const os::TargetAddress address : mappings) {
     const std::lock_guard lock(mutex_);
     const bool written = Written(ram_->PageAt(*ram_->RangeAt(address), address).value());

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The write log of kernels without WP_ASYNC (before 6.7): a write to an armed page waits until the thread of this object has
-// noted it and lifted its protection, together with that of its neighbours: a run of 16 pages, all of which count as written.
+// The write log of kernels without WP_ASYNC (before 6.7): a write to an armed page waits until the thread of this object
+// has noted it and lifted its protection, together with that of its neighbours: a run of 16 pages, all of which count as
+// written.
 //
-// That thread must never wait for the process, so it does nothing but read faults and lift protection; it never talks to QEMU.
+// That thread must never wait for the process, so it does nothing but read faults and lift protection; it never talks
+// to QEMU.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +21,8 @@ namespace heca::guest {
 
 class SyncWriteLog final : public WriteLog {
  public:
-  /// Pages that one write to a page of 4 KiB makes writable: a fault costs some 10 us, lifting 16 pages instead of one 1 us.
+  /// Pages that one write to a page of 4 KiB makes writable: a fault costs some 10 us, lifting 16 pages instead of one
+  /// 1 us.
   static constexpr std::uint64_t kRun = 16;
 
   /// Arms all of `ram`, which was taken with os::SyncTrackingFeatures().
@@ -39,7 +42,8 @@ class SyncWriteLog final : public WriteLog {
   /// Is everything still mapped and registered?
   Status CheckWatched();
   /// Written spans of the pages [first, end) of one range; with mutex_ held.
-  void AppendWritten(const LoggedRam::Range& range, std::uint64_t first, std::uint64_t end, std::vector<PageSpan>& spans) const;
+  void AppendWritten(const LoggedRam::Range& range, std::uint64_t first, std::uint64_t end,
+                     std::vector<PageSpan>& spans) const;
   [[nodiscard]] bool Written(std::uint64_t page) const { return (written_[page / 64] >> (page % 64) & 1) != 0; }
 
   const std::unique_ptr<LoggedRam> ram_;

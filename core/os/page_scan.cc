@@ -48,7 +48,8 @@ Status PageScan::Written(TargetAddress start, Bytes length, Arm rearm, std::vect
       }
     }
     if (scan.walk_end <= scan.start) {
-      return {ErrorCode::kInternal, fmt::format("PAGEMAP_SCAN does not get beyond {:#x}", scan.start), ErrorScope::kRegion};
+      return {ErrorCode::kInternal, fmt::format("PAGEMAP_SCAN does not get beyond {:#x}", scan.start),
+              ErrorScope::kRegion};
     }
   }
   return {};

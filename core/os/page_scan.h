@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Which pages of a process were written since they were armed: PAGEMAP_SCAN of /proc/PID/pagemap (Linux 6.7).
 //
-// Only memory that a WP_ASYNC userfaultfd is registered for (Uffd::RegisterWriteProtect) can be asked about. Of any other
-// the kernel would answer "nothing is written", so each scan demands the check of that and fails with EPERM
+// Only memory that a WP_ASYNC userfaultfd is registered for (Uffd::RegisterWriteProtect) can be asked about. Of any
+// other the kernel would answer "nothing is written", so each scan demands the check of that and fails with EPERM
 // (kPermissionDenied) instead. What is not mapped at all it passes over in silence, and a process that has ended maps
 // nothing: the caller looks into /proc/PID/maps after the scan.
 //
-// What is "written": a page that is not armed, whoever placed it, and an address that holds neither a page nor the mark of an
-// armed one. So a page that was written and then discarded is told as well.
+// What is "written": a page that is not armed, whoever placed it, and an address that holds neither a page nor the mark
+// of an armed one. So a page that was written and then discarded is told as well.
 #pragma once
 
 #include <sys/types.h>
@@ -28,7 +28,8 @@ struct WrittenRun {
 };
 
 /// Holds the descriptor of the process's pagemap, which stays that of this process's memory for good. Thread-safe. Each
-/// call holds the process's mmap lock for reading in one go (0.4 ms a GiB and more): give it ranges of a few hundred MiB.
+/// call holds the process's mmap lock for reading in one go (0.4 ms a GiB and more): give it ranges of a few hundred
+/// MiB.
 class PageScan {
  public:
   /// Needs the rights of ptrace. kNotFound: no such process.

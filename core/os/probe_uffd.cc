@@ -21,7 +21,10 @@ class ProbePages {
   explicit ProbePages(std::uint64_t pages) : size_(pages * kBasePage.value()) {
     const unique_fd file(::memfd_create("heca-probe", MFD_CLOEXEC));
     const std::byte byte{1};
-    if (!file || ::ftruncate(file.get(), static_cast<off_t>(size_)) != 0 || ::pwrite(file.get(), &byte, 1, 0) != 1) return;
+    if (!file || ::ftruncate(file.get(), static_cast<off_t>(size_)) != 0 ||
+        ::pwrite(file.get(), &byte, 1, 0) != 1) {
+      return;
+    }
     memory_ = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   }
   ~ProbePages() {

@@ -79,7 +79,8 @@ Result<UffdHandshake> Uffd::Handshake(std::uint64_t features) {
 }
 
 Status Uffd::Register(TargetAddress start, Bytes length) {
-  return RegisterFor(UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP, start, length);
+  return RegisterFor(UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP, start,
+                     length);
 }
 
 Status Uffd::RegisterWriteProtect(TargetAddress start, Bytes length) {

@@ -47,9 +47,10 @@ enum class Arm : std::uint8_t { kNo = 0, kYes = 1 };
 /// Features the engine cannot do without, and those it uses where the kernel has them (UFFD_FEATURE_* bits).
 [[nodiscard]] std::uint64_t RequiredUffdFeatures();
 [[nodiscard]] std::uint64_t WantedUffdFeatures();
-/// Features of a descriptor that only tells which pages are written. Async: the kernel lifts the protection at the first
-/// write and notes it for PAGEMAP_SCAN, nobody waits. Sync: the writer waits for whoever reads the descriptor. The sets are
-/// fixed for as long as a descriptor of an older hecad may be met: by them it is recognised in the process.
+/// Features of a descriptor that only tells which pages are written. Async: the kernel lifts the protection at the
+/// first write and notes it for PAGEMAP_SCAN, nobody waits. Sync: the writer waits for whoever reads the descriptor.
+/// The sets are fixed for as long as a descriptor of an older hecad may be met: by them it is recognised in the
+/// process.
 [[nodiscard]] std::uint64_t AsyncTrackingFeatures();
 [[nodiscard]] std::uint64_t SyncTrackingFeatures();
 

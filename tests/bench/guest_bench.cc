@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What logging the writes of a process costs (guest/write_log.h), for both kinds, on 4 KiB pages of a shared tmpfs file:
+// What logging the writes of a process costs (guest/write_log.h), for both kinds, on 4 KiB pages of a shared tmpfs
+// file:
 //   start    StartWriteLog of memory that is all there
 //   collect  Collect with nothing, 1/64 scattered, and all of it written since the last one
 //   final    the same without arming, of memory with nothing written
 //   write    the first write to each page after an arm, in order; and with nothing armed
 //   stop
-// Boundaries: calls by wall time in this process; writes by the clock of the writing process, over all pages. The least of all
-// rounds: the machine may be busy with other work.
+// Boundaries: calls by wall time in this process; writes by the clock of the writing process, over all pages. The least
+// of all rounds: the machine may be busy with other work.
 // Usage: guest_bench [--mib N] [--rounds N]
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -36,7 +37,9 @@ T Ok(Result<T> result) {
   std::exit(1);
 }
 
-double MillisSince(Clock::time_point began) { return std::chrono::duration<double, std::milli>(Clock::now() - began).count(); }
+double MillisSince(Clock::time_point began) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - began).count();
+}
 
 /// A process that writes every `step`th of its pages when it is told, and says how long it took.
 class Writer {

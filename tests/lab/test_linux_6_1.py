@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT / "tools/testing"))
 
 from results import from_gtest  # noqa: E402
 
-PROGRAMS = ["os_test", "region_test", "fault_test", "engine_hammer", "hecad", "hecactl"]
+PROGRAMS = ["os_test", "region_test", "fault_test", "guest_test", "engine_hammer", "hecad", "hecactl"]
 
 # What cannot be shown in a guest under TCG, and why.
 NEVER = {
@@ -41,7 +41,8 @@ LONG_ONLY = {
     "fault_test": ["EngineDiscard.WritesAfterADiscardStay", "EngineLimit.CallsHomeABatchOfOneThatWasJustStored",
                    "*KilledAt*crashafterarm", "*KilledAt*crashbeforepunch", "*KilledAt*crashbeforecopy"],
 }
-SKIPS: dict[str, dict[str, int]] = {"fault_test": {"needs Linux 6.6 (UFFDIO_POISON)": 1}}
+SKIPS: dict[str, dict[str, int]] = {"os_test": {"needs Linux 6.7 (PAGEMAP_SCAN)": 3},
+                                    "fault_test": {"needs Linux 6.6 (UFFDIO_POISON)": 1}}
 AT_LEAST = {"os_test": 28, "region_test": 19, "fault_test": 55}  # passed, in either form
 
 
@@ -66,6 +67,18 @@ def test_unit(machine: Machine, program: str, long_form: bool) -> None:
     assert results.failures == [], output[-6000:]
     assert Counter(reason for _, reason in results.skips) == SKIPS.get(program, {})
     assert results.passed >= AT_LEAST[program]
+
+
+def test_the_log_of_a_vms_writes(machine: Machine) -> None:
+    """The kind in which writers wait for hecad. With a QEMU it is tested outside: there is none in the machine."""
+    tests = "*WriteLog*:CaptureProcessTest.What*:-*.ThousandsOfScatteredRuns*"  # that is thousands of faults under TCG
+    code, output = machine.attempt(f"guest_test --gtest_color=no '--gtest_filter={tests}'", 400)
+    results = from_gtest("guest_test", output, code)
+    assert results.failures == [], output[-6000:]
+    assert {reason for name, reason in results.skips if name.endswith("/async")} == {"needs Linux 6.7 (PAGEMAP_SCAN)"}
+    assert [reason for name, reason in results.skips if not name.endswith("/async")] == [
+        "qemu-system-x86_64 is not installed"]
+    assert results.passed >= 23
 
 
 @pytest.mark.parametrize("kill", ["", "--kill"])

@@ -22,8 +22,9 @@ TEST_P(WriteLogEndTest, StopLeavesNothing) {
   WrittenProcess process({64});
   const auto log = Start(process);
   EXPECT_EQ(ListUffds(process.pid()).value(), std::vector<int>{log->target_fd()});
-  EXPECT_EQ(StartWriteLog(process.pid(), nullptr, process.ram(), kBasePage, Abilities(), GetParam(), Soon()).status().code(),
-            ErrorCode::kAlreadyExists);
+  const auto second =
+      StartWriteLog(process.pid(), nullptr, process.ram(), kBasePage, Abilities(), GetParam(), Soon());
+  EXPECT_EQ(second.status().code(), ErrorCode::kAlreadyExists);
   process.Write(3);
   EXPECT_TRUE(log->Stop(Soon()).ok());
   EXPECT_TRUE(ListUffds(process.pid())->empty());
@@ -55,7 +56,9 @@ TEST_P(WriteLogEndTest, AProcessThatEndedIsNotCalledClean) {
 TEST_P(WriteLogEndTest, RefusesWhatIsNoMemoryAndLeavesNothing) {
   WrittenProcess process({64});
   const auto attempt = [&](std::vector<AddressRange> ram) {
-    return StartWriteLog(process.pid(), nullptr, std::move(ram), kBasePage, Abilities(), GetParam(), Soon()).status().code();
+    return StartWriteLog(process.pid(), nullptr, std::move(ram), kBasePage, Abilities(), GetParam(), Soon())
+        .status()
+        .code();
   };
   const os::TargetAddress start = process.ram()[0].address;
   EXPECT_EQ(attempt({}), ErrorCode::kInvalidArgument);

@@ -17,7 +17,7 @@ using testing::Abilities;
 using testing::Soon;
 using testing::WrittenProcess;
 
-constexpr std::uint64_t kPages = 2048;
+constexpr std::uint64_t kPages = 2048;  ///< of the larger hammer
 constexpr unsigned kWriters = 8;
 constexpr std::size_t kWord = 8;  ///< bytes that one writer owns in each page
 constexpr std::uint64_t kVisits = 8;  ///< pages that a writer visits in one go
@@ -30,16 +30,16 @@ struct Control {
 };
 Control* g_control = nullptr;
 
-/// A deed: writers that own one word of each page and count it up at random, until they are to stop.
-void WriteAll(char* memory, int, std::uint64_t, std::uint64_t) {
+/// A deed: writers that own one word of each of so many pages and count it up at random, until they are to stop.
+void WriteAll(char* memory, int, std::uint64_t pages, std::uint64_t) {
   std::vector<std::thread> writers;
   for (unsigned writer = 0; writer < kWriters; ++writer) {
-    writers.emplace_back([memory, writer] {
+    writers.emplace_back([memory, pages, writer] {
       std::uint64_t random = writer + 1;
       while (!g_control->stop.load(std::memory_order_relaxed)) {
         for (std::uint64_t i = 0; i < kVisits; ++i) {
           random = random * 6364136223846793005U + 1442695040888963407U;
-          const std::uint64_t page = (random >> 33) % kPages;
+          const std::uint64_t page = (random >> 33) % pages;
           const std::uint64_t value = ++g_control->shadow[writer][page];
           *reinterpret_cast<volatile std::uint64_t*>(memory + page * 4096 + writer * kWord) = value;
         }
@@ -68,7 +68,7 @@ class WriteLogHammer : public testing::EachKind {
   }
 
   std::unique_ptr<WriteLog> Start(WrittenProcess& process) {
-    process.Begin(WriteAll);
+    process.Begin(WriteAll, process.ram()[0].size.value() / 4096);
     auto log = StartWriteLog(process.pid(), nullptr, process.ram(), kBasePage, Abilities(), GetParam(), Soon());
     EXPECT_TRUE(log.ok()) << log.status().ToString();
     return std::move(log).value();
@@ -83,28 +83,30 @@ class WriteLogHammer : public testing::EachKind {
     }
   }
   /// Rounds for that long, two at least; returns how many words of the mirror are not what was written last.
-  std::uint64_t LostWords(Order order, Nanos span) {
-    WrittenProcess process({kPages});
-    std::vector<char> mirror(kPages * 4096);
+  std::uint64_t LostWords(Order order, Nanos span, std::uint64_t pages = kPages) {
+    WrittenProcess process({pages});
+    std::vector<char> mirror(pages * 4096);
     const auto copy = [&](const Result<std::vector<PageSpan>>& spans) {
       ASSERT_TRUE(spans.ok()) << spans.status().ToString();
       for (const PageSpan& part : *spans) {
         const std::uint64_t at = part.first.value() * 4096;
         const std::uint64_t length = part.pages.value() * 4096;
-        ASSERT_EQ(::pread(process.file(), mirror.data() + at, length, static_cast<off_t>(at)), static_cast<ssize_t>(length));
+        ASSERT_EQ(::pread(process.file(), mirror.data() + at, length, static_cast<off_t>(at)),
+                  static_cast<ssize_t>(length));
       }
     };
     const auto log = Start(process);
-    copy(std::vector<PageSpan>{{PageIndex(0), PageCount(kPages)}});
+    copy(std::vector<PageSpan>{{PageIndex(0), PageCount(pages)}});
+    const std::uint64_t visits = std::min<std::uint64_t>(pages / 32, 64);
     const Deadline deadline = Deadline::After(span);
     int rounds = 0;
     for (; rounds < 2 || !deadline.Passed(); ++rounds) {
-      LetThemWrite(64);
+      LetThemWrite(visits);
       if (order == Order::kCollectThenCopy) {
         copy(log->Collect());
       } else {
         copy(log->Final());
-        LetThemWrite(64);
+        LetThemWrite(visits);
         EXPECT_TRUE(log->Collect().ok());
       }
     }
@@ -115,7 +117,7 @@ class WriteLogHammer : public testing::EachKind {
     EXPECT_TRUE(log->Stop(Soon()).ok());
     std::uint64_t lost = 0;
     for (unsigned writer = 0; writer < kWriters; ++writer) {
-      for (std::uint64_t page = 0; page < kPages; ++page) {
+      for (std::uint64_t page = 0; page < pages; ++page) {
         std::uint64_t value = 0;
         std::memcpy(&value, mirror.data() + page * 4096 + writer * kWord, sizeof value);
         lost += value == g_control->shadow[writer][page] ? 0 : 1;
@@ -128,8 +130,14 @@ INSTANTIATE_TEST_SUITE_P(Kinds, WriteLogHammer, testing::kEachKind, testing::Kin
 
 TEST_P(WriteLogHammer, NothingIsLost) { EXPECT_EQ(LostWords(Order::kCollectThenCopy, seconds(3)), 0U); }
 
+/// Every Collect meets faults of the one run that there is: a page whose mark is taken between its marking and its
+/// unprotecting would never be told again.
+TEST_P(WriteLogHammer, NothingIsLostOfASingleRun) { EXPECT_EQ(LostWords(Order::kCollectThenCopy, seconds(3), 16), 0U); }
+
 /// Shows that this hammer finds a loss: what is written between the copy and the arm is in no answer.
-TEST_P(WriteLogHammer, ArmingAfterTheCopyLoses) { EXPECT_GT(LostWords(Order::kCopyThenCollect, milliseconds(100)), 0U); }
+TEST_P(WriteLogHammer, ArmingAfterTheCopyLoses) {
+  EXPECT_GT(LostWords(Order::kCopyThenCollect, milliseconds(100)), 0U);
+}
 
 TEST_P(WriteLogHammer, StopFreesEveryWriter) {
   WrittenProcess process({kPages});

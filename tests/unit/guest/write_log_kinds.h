@@ -62,6 +62,8 @@ class EachKindByPages : public EachKind {
 };
 
 inline const auto kEachKind = ::testing::Values(WriteLogKind::kAsync, WriteLogKind::kSync);
-inline std::string KindName(const ::testing::TestParamInfo<WriteLogKind>& info) { return std::string(ToString(info.param)); }
+inline std::string KindName(const ::testing::TestParamInfo<WriteLogKind>& info) {
+  return std::string(ToString(info.param));
+}
 
 }  // namespace heca::guest::testing

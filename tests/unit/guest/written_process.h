@@ -42,7 +42,8 @@ class WrittenProcess {
     const std::size_t space = total + (pages.size() + 1) * kHugePage.value();
     void* reserved = ::mmap(nullptr, space, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     HECA_CHECK(reserved != MAP_FAILED);
-    std::uint64_t at = (reinterpret_cast<std::uintptr_t>(reserved) + kHugePage.value() - 1) / kHugePage.value() * kHugePage.value();
+    constexpr std::uint64_t kAlign = kHugePage.value();
+    std::uint64_t at = (reinterpret_cast<std::uintptr_t>(reserved) + kAlign - 1) / kAlign * kAlign;
     off_t offset = 0;
     for (const std::uint64_t count : pages) {
       const std::size_t size = count * page_;
@@ -50,7 +51,7 @@ class WrittenProcess {
                         offset) != MAP_FAILED);
       ram_.push_back({os::TargetAddress(at), Bytes(size)});
       offset += static_cast<off_t>(size);
-      at += (size + kHugePage.value()) / kHugePage.value() * kHugePage.value();
+      at += (size + kAlign) / kAlign * kAlign;
     }
     pid_ = ::fork();
     HECA_CHECK(pid_ >= 0);
