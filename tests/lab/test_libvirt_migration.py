@@ -20,7 +20,7 @@ MIB = 256
 def started(bench: Bench, metadata: str = METADATA) -> tuple[Hosts, MovingGuest]:
     hosts = bench.hosts(hook=True)
     guest = hosts.guest("shop", MIB, WORKLOAD, metadata=metadata)
-    guest.guest.wait_ready(120)
+    guest.guest.wait_ready(240)
     return hosts, guest
 
 
