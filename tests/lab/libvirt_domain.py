@@ -18,15 +18,23 @@ SHARED_FILE = "<source type='file'/><access mode='shared'/>"
 
 
 def domain_xml(name: str, home: Path, mib: int, cpus: int, backing: str, workload: dict[str, Any],
-               console: Path, metadata: str = "") -> str:
+               console: Path, metadata: str = "", disk: Path | None = None) -> str:
     """`home` has kernel and initrd, and is where QEMU makes its sockets; `backing` is what <memoryBacking> holds.
 
-    `console` is appended to: the QEMU that a migration makes on another host goes on where this one ends."""
+    `console` is appended to: the QEMU that a migration makes on another host goes on where this one ends. `disk` is read
+    with direct I/O, and every host must find it there."""
     line = " ".join([KERNEL_LINE, *(f"mv.{key}={value}" for key, value in workload.items())])
     monitors = "\n".join(
         f"    <qemu:arg value='{word}'/>" for monitor in ("heca", "lab")
         for word in ("-chardev", f"socket,id={monitor},path={home}/{monitor}.qmp,server=on,wait=off",
                      "-mon", f"chardev={monitor},mode=control"))
+    disks = "" if disk is None else f"""
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw' cache='none' io='native'/>
+      <source file='{disk}'><seclabel model='dac' relabel='no'/></source>
+      <target dev='vda' bus='virtio'/>
+      <readonly/>
+    </disk>"""
     return f"""\
 <domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>{escape(name)}</name>
@@ -45,7 +53,7 @@ def domain_xml(name: str, home: Path, mib: int, cpus: int, backing: str, workloa
   <devices>
     <emulator>/usr/bin/qemu-system-x86_64</emulator>
     <controller type='usb' model='none'/>
-    <memballoon model='none'/>
+    <memballoon model='none'/>{disks}
     <serial type='unix'>
       <source mode='bind' path='{home}/serial'/>
       <log file='{console}' append='on'/>

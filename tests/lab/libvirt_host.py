@@ -160,13 +160,14 @@ class LibvirtHost(Host):
         return done.stdout
 
     def start_domain(self, name: str, mib: int, workload: dict[str, Any], cpus: int = 2,
-                     backing: str = SHARED_FILE, console: Path | None = None, metadata: str = "") -> LibvirtDomain:
+                     backing: str = SHARED_FILE, console: Path | None = None, metadata: str = "",
+                     disk: Path | None = None) -> LibvirtDomain:
         """Defines and starts it; `backing` and `metadata` are the contents of those elements, `console` the log of what it
-        prints."""
+        prints, `disk` a disk of it, which is only read."""
         home = self.prepare_domain(name)
         console = console or self.logs / f"{self.name}.{name}.serial.log"
         (home / "domain.xml").write_text(domain_xml(name, DOMAINS / name, mib, cpus, backing, workload, console,
-                                                   metadata))
+                                                   metadata, disk))
         self.virsh("define", str(home / "domain.xml"))
         self.virsh("start", name)
         return self.adopt(name, console)

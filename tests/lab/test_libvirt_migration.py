@@ -39,9 +39,10 @@ def test_virsh_migrate_there_and_back(bench: Bench, long_form: bool) -> None:
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "pre-copy"])
-def test_virsh_migrate_of_a_domain_whose_memory_is_to_come_ahead(bench: Bench, mode: str) -> None:
+def test_virsh_migrate_of_a_domain_whose_memory_is_to_come_ahead(bench: Bench, mode: str,
+                                                                         long_form: bool) -> None:
     hosts, guest = started(bench, METADATA.replace("post-copy", mode))
-    for to in (1, 0):
+    for to in [1, 0] * (25 if long_form else 2):
         print(guest.migrate(hosts.hosts[to]))
         assert guest.guest.verify() == 0
         guest.guest.check()
@@ -49,6 +50,23 @@ def test_virsh_migrate_of_a_domain_whose_memory_is_to_come_ahead(bench: Bench, m
         left = [event["text"] for event in hosts.hecads[1 - to].events() if "has left" in event["text"]]
         assert "of it ahead in" in left[-1], left
         print(left[-1])
+
+
+@pytest.mark.parametrize("mode", ["post-copy", "hybrid", "pre-copy"])
+def test_disk_reads_go_on_while_the_vm_moves(bench: Bench, mode: str, long_form: bool) -> None:
+    """Direct I/O writes into memory behind the page tables, while it is copied."""
+    if mode != "pre-copy" and not long_form:
+        pytest.skip("the other modes in the long form")
+    hosts = bench.hosts(hook=True)
+    guest = hosts.guest("shop", MIB, {"mode": "disk", "mib": 128, "threads": 3, "seed": 11, "read_kib": 256},
+                        metadata=METADATA.replace("post-copy", mode), disk=bench.disk(mib=256, seed=11))
+    guest.guest.wait_ready(240)
+    for to in [1, 0] * (6 if long_form else 1):
+        guest.guest.wait_ticks(3, 60)
+        guest.migrate(hosts.hosts[to])
+        guest.guest.check()
+        assert guest.guest.verify() == 0
+        nothing_left(hosts, guest)
 
 
 def test_a_saved_vm_has_its_memory_after_a_migration(bench: Bench) -> None:
