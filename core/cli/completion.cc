@@ -64,7 +64,7 @@ _hecactl() {{
     --migration) COMPREPLY=($(compgen -W "post-copy hybrid pre-copy" -- "$current")); return ;;
     --transport) COMPREPLY=($(compgen -W "auto rdma tcp" -- "$current")); return ;;
     --lost) COMPREPLY=($(compgen -W "ask-again poison zero" -- "$current")); return ;;
-    regions|limit|detach|resolve)
+    regions|limit|detach|resolve|steer)
       [[ $current == -* ]] || {{
         COMPREPLY=($(compgen -W "$(hecactl regions --timeout 2 2>/dev/null | awk 'NR > 1 {{print $1}}')" -- "$current"))
         return

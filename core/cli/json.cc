@@ -109,7 +109,8 @@ Json ToJson(const control::MigrationSummary& summary) {
           {"zero_bytes", summary.zero.value()},
           {"faults", summary.faults},
           {"fault_p50_ns", summary.fault_p50.count()},
-          {"fault_p99_ns", summary.fault_p99.count()}};
+          {"fault_p99_ns", summary.fault_p99.count()},
+          {"blocked_ns", summary.blocked.count()}};
 }
 
 Json ToJson(const control::MigrationInfo& migration) {

@@ -166,8 +166,9 @@ std::string MigrationText(const control::MigrationSummary& summary, const std::s
   text += Line("moved", fmt::format("{} ({})", FormatSize(summary.moved), Percent(summary.moved, summary.memory)));
   text += Line("zero", fmt::format("{} ({})", FormatSize(summary.zero), Percent(summary.zero, summary.memory)));
   if (summary.faults == 0) return text + Line("faults", "none");
-  return text + Line("faults", fmt::format("{}, each waited {} (p50), {} (p99)", summary.faults,
-                                           FormatSpan(summary.fault_p50), FormatSpan(summary.fault_p99)));
+  return text + Line("faults", fmt::format("{}, each waited {} (p50), {} (p99), all threads together {}", summary.faults,
+                                           FormatSpan(summary.fault_p50), FormatSpan(summary.fault_p99),
+                                           FormatSpan(summary.blocked)));
 }
 
 std::string MigrationsText(const std::vector<control::MigrationInfo>& migrations) {

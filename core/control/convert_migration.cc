@@ -172,6 +172,7 @@ void ToMessage(const MigrationSummary& from, v1::MigrationSummary& to) {
   to.set_fault_p99_ns(CountOf(from.fault_p99));
   to.set_ahead_bytes(from.ahead.value());
   to.set_rounds(from.rounds);
+  to.set_blocked_ns(CountOf(from.blocked));
 }
 
 MigrationSummary FromMessage(const v1::MigrationSummary& from) {
@@ -188,6 +189,7 @@ MigrationSummary FromMessage(const v1::MigrationSummary& from) {
   to.fault_p99 = NanosFrom(from.fault_p99_ns());
   to.ahead = Bytes(from.ahead_bytes());
   to.rounds = from.rounds();
+  to.blocked = NanosFrom(from.blocked_ns());
   return to;
 }
 
@@ -309,6 +311,7 @@ void ToMessage(const Arrival& from, v1::Arrival& to) {
   to.set_faults(from.faults);
   to.set_fault_p50_ns(CountOf(from.fault_p50));
   to.set_fault_p99_ns(CountOf(from.fault_p99));
+  to.set_blocked_ns(CountOf(from.blocked));
   to.set_trouble(PeerText(from.trouble));
 }
 
@@ -325,6 +328,7 @@ Result<Arrival> FromMessage(const v1::Arrival& from) {
   to.faults = from.faults();
   HECA_ASSIGN_OR_RETURN(to.fault_p50, NanosOf(from.fault_p50_ns()));
   HECA_ASSIGN_OR_RETURN(to.fault_p99, NanosOf(from.fault_p99_ns()));
+  HECA_ASSIGN_OR_RETURN(to.blocked, NanosOf(from.blocked_ns()));
   HECA_RETURN_IF_ERROR(CheckPeerText("an arrival's trouble", from.trouble()));
   to.trouble = from.trouble();
   return to;

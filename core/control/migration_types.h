@@ -61,6 +61,7 @@ struct MigrationSummary {
   std::uint64_t faults = 0;  ///< pages that a thread of the VM had to wait for
   Nanos fault_p50{0};        ///< how long
   Nanos fault_p99{0};
+  Nanos blocked{0};          ///< all waits of all threads, added up: for pages that were here already too
 };
 
 /// A VM that leaves this node, or left it a short time ago; whoever leads it, hecad or libvirt.
@@ -144,6 +145,7 @@ struct Arrival {
   std::uint64_t faults = 0;
   Nanos fault_p50{0};
   Nanos fault_p99{0};
+  Nanos blocked{0};
   std::string trouble;
 };
 

@@ -154,6 +154,7 @@ Status Departure::AwaitArrival(control::ProgressSink& progress) {
       summary_.faults = arrival->faults;
       summary_.fault_p50 = arrival->fault_p50;
       summary_.fault_p99 = arrival->fault_p99;
+      summary_.blocked = arrival->blocked;
       if (arrival->state == ArrivalState::kFailed) {
         Enter(Phase::kLost);
         return {ErrorCode::kDataLoss, "the VM died at its destination: " + arrival->trouble, ErrorScope::kRegion};

@@ -124,6 +124,8 @@ void Arrivals::Refresh(Entry& entry) {
     arrival.faults = store.total;
     arrival.fault_p50 = Nanos(static_cast<Nanos::rep>(store.QuantileNs(0.5)));
     arrival.fault_p99 = Nanos(static_cast<Nanos::rep>(store.QuantileNs(0.99)));
+    arrival.blocked = Nanos(0);
+    for (const auto& answers : numbers->latency) arrival.blocked += Nanos(static_cast<Nanos::rep>(answers.sum_ns));
   }
   if (arrival.state == ArrivalState::kOpen && entry.resumed) arrival.state = ArrivalState::kRunning;
   if (entry.resumed && entry.opened) arrival.open_to_resume = *entry.resumed - *entry.opened;

@@ -39,6 +39,7 @@ void DepartureLog::Note(LeaseId image, const control::Arrival& arrival) {
   reached.faults = arrival.faults;
   reached.fault_p50 = arrival.fault_p50;
   reached.fault_p99 = arrival.fault_p99;
+  reached.blocked = arrival.blocked;
 }
 
 void DepartureLog::NoteDowntime(LeaseId image, Nanos downtime) {

@@ -108,7 +108,7 @@ def test_the_page_has_every_chart_and_needs_no_other_file() -> None:
 
 
 def test_every_system_and_mode_that_is_measured_has_a_colour_of_its_own() -> None:
-    assert {("qemu", mode) for mode in migrate.MODES} | {("heca", "post-copy")} <= set(COLORS)
+    assert {("qemu", mode) for mode in migrate.QEMU_MODES} | {("heca", mode) for mode in migrate.HECA_MODES} <= set(COLORS)
     assert len(set(COLORS.values())) == len(COLORS)
 
 

@@ -144,10 +144,11 @@ def test_migrate_in_words_and_as_json(socket: Path) -> None:
             "region pid-7: moved to m2, pre-copy\n"
             "  total       12.3s\n"
             "  downtime    48ms\n"
+            "  ahead       240MiB in 3 rounds\n"
             "  memory      1GiB\n"
             "  moved       256MiB (25%)\n"
             "  zero        768MiB (75%)\n"
-            "  faults      1234, each waited 120us (p50), 900us (p99)\n"
+            "  faults      1234, each waited 120us (p50), 900us (p99), all threads together 15ms\n"
         )
         assert words.stderr.splitlines()[-1].startswith("migrate: write-back: 5MiB of 5MiB (100%)")
         there = ["--dest-pid", "8", "--dest-qmp", "/run/q2", "--uri", "tcp:10.1.0.4:4444"]

@@ -83,6 +83,7 @@ inline control::MigrationSummary SampleMigration() {
   summary.faults = 1234;
   summary.fault_p50 = Nanos(120'000);
   summary.fault_p99 = Nanos(900'000);
+  summary.blocked = Nanos(15'000'000);
   return summary;
 }
 

@@ -21,6 +21,7 @@ MEASURES = {
 # QEMU's in greys and blues, ours in warm colours; told apart by people who see few colours too (Okabe and Ito).
 COLORS = {
     ("qemu", "pre-copy"): "#999999", ("qemu", "post-copy"): "#56b4e9", ("qemu", "post-copy-preempt"): "#0072b2",
+    ("qemu", "hybrid"): "#009e73",
     ("heca", "post-copy"): "#d55e00", ("heca", "hybrid"): "#e69f00", ("heca", "pre-copy"): "#cc79a7",
 }
 

@@ -48,7 +48,7 @@ TEST(Json, Migration) {
     "region": "vm1", "mode": "hybrid", "total_ms": 12300, "downtime_ns": 48000000, "rounds": 3,
     "ahead_bytes": 251658240, "memory_bytes": 1073741824,
     "moved_bytes": 268435456, "zero_bytes": 805306368, "faults": 1234, "fault_p50_ns": 120000,
-    "fault_p99_ns": 900000})"));
+    "fault_p99_ns": 900000, "blocked_ns": 15000000})"));
 }
 
 TEST(Json, Departure) {

@@ -75,7 +75,7 @@ TEST(Text, Migration) {
             "  memory      1GiB\n"
             "  moved       256MiB (25%)\n"
             "  zero        768MiB (75%)\n"
-            "  faults      1234, each waited 120us (p50), 900us (p99)\n");
+            "  faults      1234, each waited 120us (p50), 900us (p99), all threads together 15ms\n");
   control::MigrationSummary ahead = SampleMigration();
   ahead.mode = control::MigrationMode::kPreCopy;
   ahead.faults = 0;

@@ -123,6 +123,7 @@ TEST_F(MigrationRpc, LifeOfAnArrival) {
   sent.faults = 5;
   sent.fault_p50 = Nanos(6);
   sent.fault_p99 = Nanos(7);
+  sent.blocked = Nanos(70);
   sent.trouble = "the source is slow";
   for (const ArrivalState state : {ArrivalState::kPrepared, ArrivalState::kOpen, ArrivalState::kComplete,
                                    ArrivalState::kFailed, ArrivalState::kRunning}) {
@@ -138,6 +139,7 @@ TEST_F(MigrationRpc, LifeOfAnArrival) {
     EXPECT_EQ(seen->faults, sent.faults);
     EXPECT_EQ(seen->fault_p50, sent.fault_p50);
     EXPECT_EQ(seen->fault_p99, sent.fault_p99);
+    EXPECT_EQ(seen->blocked, sent.blocked);
     EXPECT_EQ(seen->trouble, sent.trouble);
   }
   EXPECT_EQ(client_->Abort(request.region, key, "too late").code(), ErrorCode::kFailedPrecondition);

@@ -158,6 +158,7 @@ TEST_F(NodeRpc, MigrateCarriesTheWholeSpecificationAndTheSummary) {
   node_.migrated.fault_p99 = Nanos(8);
   node_.migrated.ahead = Bytes(9);
   node_.migrated.rounds = 10;
+  node_.migrated.blocked = Nanos(9);
   MigrateSpec spec;
   spec.pid = 42;
   spec.qmp_socket = "/run/qmp.sock";
@@ -185,6 +186,7 @@ TEST_F(NodeRpc, MigrateCarriesTheWholeSpecificationAndTheSummary) {
     EXPECT_EQ(summary->fault_p99, Nanos(8));
     EXPECT_EQ(summary->ahead, Bytes(9));
     EXPECT_EQ(summary->rounds, 10U);
+    EXPECT_EQ(summary->blocked, Nanos(9));
     const MigrateSpec seen = node_.last_migration().value();
     EXPECT_EQ(seen.pid, spec.pid);
     EXPECT_EQ(seen.domain, "");

@@ -194,12 +194,16 @@ TEST_F(ArrivalsTest, TellsWhatTheEngineHasDone) {
   fault::EngineStats numbers;
   numbers.bytes_fetched = 3 * 4096;
   numbers.holes = 5;
-  numbers.latency[static_cast<std::size_t>(fault::AnswerSource::kStore)].total = 2;
+  auto& fetched = numbers.latency[static_cast<std::size_t>(fault::AnswerSource::kStore)];
+  fetched.total = 2;
+  fetched.sum_ns = 70'000;
+  numbers.latency[static_cast<std::size_t>(fault::AnswerSource::kPrefetched)].sum_ns = 5'000;
   region()->numbers = numbers;
   const Arrival arrival = arrivals_->Look(kVm, Key(), 0).value();
   EXPECT_EQ(arrival.moved, Bytes(3 * 4096));
   EXPECT_EQ(arrival.zero, Bytes(5 * 4096));
   EXPECT_EQ(arrival.faults, 2U);
+  EXPECT_EQ(arrival.blocked, Nanos(75'000)) << "whatever the answer came from";
 }
 
 TEST_F(ArrivalsTest, WhatCannotBeReceivedIsNotKnownAfterwards) {
