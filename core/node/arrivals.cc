@@ -50,10 +50,13 @@ Status Arrivals::Prepare(const control::PrepareRequest& request) {
 
 Result<Arrivals::EntryPtr> Arrivals::Find(const RegionId& region, const control::LeaseKey& image) const {
   const auto found = entries_.find(region);
-  if (found == entries_.end()) {
+  const bool this_one = found != entries_.end() && found->second->key.id == image.id &&
+                        found->second->key.secret == image.secret;
+  // One that came before and is over is no reason to refuse the next one, which has not been announced yet.
+  if (found == entries_.end() || (!this_one && found->second->arrival.state >= ArrivalState::kComplete)) {
     return Status(ErrorCode::kNotFound, "no VM '" + region + "' is on its way to this node", ErrorScope::kRegion);
   }
-  if (found->second->key.id != image.id || found->second->key.secret != image.secret) {
+  if (!this_one) {
     return Status(ErrorCode::kPermissionDenied, "another VM '" + region + "' is on its way to this node",
                   ErrorScope::kRegion);
   }

@@ -250,6 +250,18 @@ TEST_F(ArrivalsTest, AWrongKeyOpensEndsAndTellsNothing) {
   EXPECT_EQ(region()->called_off, 0);
 }
 
+TEST_F(ArrivalsTest, OneThatCameBeforeIsNotTakenForTheNext) {
+  Open();
+  vm_.Resume();
+  TickUntil(ArrivalState::kRunning);
+  region()->End(true);
+  TickUntil([&] { return LetGo(); });
+  control::LeaseKey next = Key();
+  next.id = LeaseId(99);
+  EXPECT_EQ(arrivals_->Look(kVm, next, 0).status().code(), ErrorCode::kNotFound) << "its source asks until it is announced";
+  EXPECT_EQ(State(), ArrivalState::kComplete) << "and the former one is remembered";
+}
+
 TEST_F(ArrivalsTest, NothingIsKnownOfAVmThatWasNotAnnounced) {
   EXPECT_EQ(arrivals_->Open(kVm, Key()).code(), ErrorCode::kNotFound);
   EXPECT_EQ(arrivals_->Tell(kVm, Key(), control::PageNews::kEmpty, {}).code(), ErrorCode::kNotFound);
