@@ -5,17 +5,45 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 import time
 import traceback
 
 from results import Results
-from tiers import LOGS, TIERS, BuildFailed
+from tiers import LOGS, TIERS, BuildFailed, build_seconds
+
+
+class BuildsAhead:
+    """What later tiers need is built behind those that mostly wait. Failures are not told here: the tier that needs the build
+    makes it again, and tells."""
+
+    def __init__(self, chosen: list[str]) -> None:
+        self._left = [TIERS[name].ahead for name in chosen if TIERS[name].ahead]
+        self._thread: threading.Thread | None = None
+
+    def begin(self) -> None:
+        if self._left and not self._thread:
+            self._thread = threading.Thread(target=self._build, daemon=True)
+            self._thread.start()
+
+    def _build(self) -> None:
+        for ahead in self._left:
+            try:
+                ahead()
+            except BuildFailed:
+                pass
+
+    def wait(self) -> None:
+        """Two builds of one directory at once would spoil it."""
+        if self._thread:
+            self._thread.join()
 
 
 def run_tier(name: str) -> Results:
     tier = TIERS[name]
     print(f"\n== {name}: needs {tier.needs}", flush=True)
     began = time.monotonic()
+    build_seconds.clear()
     try:
         results = tier.run()
     except BuildFailed as failure:
@@ -28,7 +56,8 @@ def run_tier(name: str) -> Results:
         print(f"   failed: {failure_text}")
     for skip in results.skip_lines():
         print(f"   {skip}")
-    print(f"== {name}: {time.monotonic() - began:.0f} s: {results.line()}", flush=True)
+    built = f", {sum(build_seconds):.0f} s of them building" if sum(build_seconds) > 1 else ""
+    print(f"== {name}: {time.monotonic() - began:.0f} s{built}: {results.line()}", flush=True)
     return results
 
 
@@ -44,8 +73,14 @@ def main() -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     total = Results()
+    ahead = BuildsAhead(chosen)
     for name in chosen:
+        if TIERS[name].mostly_waits:
+            ahead.begin()
+        if TIERS[name].ahead:
+            ahead.wait()
         total.add(run_tier(name))
+    ahead.wait()
     print(f"\nall of {', '.join(chosen)} in {time.monotonic() - began:.0f} s; logs in build/test")
     print(total.line())
     return 1 if total.failures else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ SANITIZED: dict[str, tuple[str, ...]] = {
     "tsan": ("transport", "fault"),
 }
 SECONDS_PER_PROGRAM = 300
+
+
+build_seconds: list[float] = []  # of every build that a tier waited for
 
 
 class BuildFailed(Exception):
@@ -56,10 +60,15 @@ def configure(preset: str) -> None:
         raise BuildFailed(f"configuring {preset} failed:\n" + log.read_text(errors="replace")[-4000:])
 
 
-def build(preset: str, wanted: list[str] | None = None) -> None:
+def build(preset: str, wanted: list[str] | None = None, niceness: int = 0) -> None:
     configure(preset)
     log = LOGS / f"build-{preset}.log"
-    if run(["cmake", "--build", f"build/{preset}", "--", *(wanted or [])], log) != 0:
+    command = ["nice", "-n", str(niceness), "cmake", "--build", f"build/{preset}", "--", *(wanted or [])]
+    began = time.monotonic()
+    code = run(command, log)
+    if niceness == 0:
+        build_seconds.append(time.monotonic() - began)
+    if code != 0:
         text = log.read_text(errors="replace")
         at = text.find("FAILED:")
         raise BuildFailed(f"building {preset} failed:\n" + text[max(at, 0):][:6000])
@@ -123,12 +132,18 @@ def lab() -> Results:
     return pytest("tests/lab", *TWO_AT_ONCE)
 
 
-def fuzz(seconds: int = 10) -> Results:
+def build_fuzz(niceness: int = 0) -> list[str]:
     configure("fuzz")
     names = [name for name in targets("fuzz") if name.endswith("_fuzz")]
+    if names:
+        build("fuzz", names, niceness)
+    return names
+
+
+def fuzz(seconds: int = 10) -> Results:
+    names = build_fuzz()
     if not names:
         return Results(failures=["fuzz: no target ends in _fuzz"])
-    build("fuzz", names)
     results = Results()
     for name in names:
         program = next(path for path in (ROOT / "build/fuzz").rglob(name) if path.is_file())
@@ -163,12 +178,17 @@ def with_grpc(preset: str) -> dict[str, str]:
     return {**SANITIZER_OPTIONS, "TSAN_OPTIONS": f"{SANITIZER_OPTIONS['TSAN_OPTIONS']}:{HECAD_UNDER_TSAN}"}
 
 
-def sanitized(preset: str, rooms: tuple[str, ...] | None) -> Results:
-    """rooms None: all that have tests."""
+def build_sanitized(preset: str, rooms: tuple[str, ...] | None, niceness: int = 0) -> list[str]:
+    """Of these rooms; None: of all that have tests."""
     configure(preset)
     there = {name for name in targets(preset) if name.endswith("_test")}
     wanted = sorted(there if rooms is None else {f"{room}_test" for room in rooms})
-    build(preset, wanted)
+    build(preset, wanted, niceness)
+    return wanted
+
+
+def sanitized(preset: str, rooms: tuple[str, ...] | None) -> Results:
+    wanted = build_sanitized(preset, rooms)
     options = SANITIZER_OPTIONS if rooms is not None else with_grpc(preset)
     return run_programs(preset, [path for path in test_programs(preset) if path.name in wanted], options)
 
@@ -222,21 +242,30 @@ def long() -> Results:
     return results
 
 
+BEHIND = 19  # niceness of a build that goes on behind tests
+
+
 @dataclass(frozen=True)
 class Tier:
+    """`ahead` builds what it needs, and can do so behind a tier that mostly waits."""
+
     needs: str
     run: Callable[[], Results]
+    mostly_waits: bool = False
+    ahead: Callable[[], object] | None = None
 
 
 TIERS: dict[str, Tier] = {
     "lint": Tier("nothing but the sources", lint),
     "python": Tier("python3-pytest and a dev build", python),
     "unit": Tier("a dev build; root for userfaultfd, or skips", unit),
-    "integration": Tier("a dev build, root, /dev/userfaultfd", integration),
-    "lab": Tier("a dev build, root, qemu-system-x86_64, libvirtd, namespaces, 4 GiB of /dev/shm", lab),
-    "fuzz": Tier("clang with libFuzzer", fuzz),
+    "integration": Tier("a dev build, root, /dev/userfaultfd", integration, mostly_waits=True),
+    "lab": Tier("a dev build, root, qemu-system-x86_64, libvirtd, namespaces, 4 GiB of /dev/shm", lab,
+                mostly_waits=True),
+    "fuzz": Tier("clang with libFuzzer", fuzz, ahead=lambda: build_fuzz(BEHIND)),
     "sanitizers": Tier("; ".join(f"{preset} builds of {', '.join(rooms)}" for preset, rooms in SANITIZED.items()),
-                       sanitizers),
+                       sanitizers,
+                       ahead=lambda: [build_sanitized(preset, rooms, BEHIND) for preset, rooms in SANITIZED.items()]),
     "long-unit": Tier("asan, ubsan and tsan builds of every room", long_unit),
     "long-integration": Tier("what integration needs, 20 minutes", long_integration),
     "long-lab": Tier("what lab needs, an hour and a half", long_lab),
