@@ -72,6 +72,7 @@ std::string_view ToString(FailPoint point) {
     case FailPoint::kCrashAtSwitchOver: return "crash-at-switch-over";
     case FailPoint::kCrashAtOpen: return "crash-at-open";
     case FailPoint::kCrashServingImage: return "crash-serving-image";
+    case FailPoint::kFailAfterTakeOver: return "fail-after-take-over";
     case FailPoint::kCount: break;
   }
   return "unknown";

@@ -29,6 +29,7 @@ enum class FailPoint : std::uint8_t {
   kCrashAtSwitchOver,     ///< migration: the image is open, the destination was not told
   kCrashAtOpen,           ///< migration: the destination is told that it may serve, and has not noted it
   kCrashServingImage,     ///< migration: the destination asks for a page
+  kFailAfterTakeOver,     ///< migration: the destination has taken a lease over, and does not answer, or says that it failed
   kCount,
 };
 

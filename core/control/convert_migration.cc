@@ -74,6 +74,39 @@ void GiveBlocks(const Value& from, Message& to) {
   }
 }
 
+/// `make` makes the message's part.
+template <class Make>
+void GiveGoverned(const std::optional<Governed>& from, const Make& make) {
+  if (!from) return;
+  v1::Governed& to = *make();
+  to.set_sponsor(Utf8(from->sponsor));
+  to.set_sponsor_address(Utf8(from->sponsor_address));
+  ToMessage(from->lease, *to.mutable_lease());
+  to.set_limit_bytes(from->limit.value());
+  to.set_page_loss(EnumTo<v1::PageLoss>(from->page_loss));
+}
+
+/// Of a message whose image is known.
+template <class Message, class Value>
+Status TakeGoverned(const Message& from, Value& to) {
+  if (!from.has_governed()) return Status();
+  const v1::Governed& message = from.governed();
+  HECA_RETURN_IF_ERROR(CheckName("sponsor", message.sponsor(), false));
+  HECA_RETURN_IF_ERROR(CheckEndpoint("sponsor's address", message.sponsor_address()));
+  Governed governed;
+  governed.sponsor = message.sponsor();
+  governed.sponsor_address = message.sponsor_address();
+  HECA_ASSIGN_OR_RETURN(governed.lease, FromMessage(message.lease()));
+  governed.limit = Bytes(message.limit_bytes());
+  governed.page_loss = EnumFrom(message.page_loss(), PageLoss::kPoison);
+  if (governed.page_loss == PageLoss::kInvalid) return Invalid("what is to happen to lost pages is not known to this hecad");
+  if (governed.limit.value() == 0) return Invalid("a governed VM without local memory");
+  if (governed.lease.page_size != to.image.page_size) return Invalid("a lease whose pages have another size than the image's");
+  if (governed.lease.slots > UINT32_MAX - to.image.slots) return Invalid("a lease and an image of too many pages");
+  to.governed = std::move(governed);
+  return Status();
+}
+
 /// Where none is given, `to` stays.
 Status TakeMode(v1::MigrationMode from, MigrationMode& to) {
   if (from == v1::MIGRATION_MODE_INVALID) return Status();
@@ -136,6 +169,24 @@ Result<std::vector<PageRun>> FromMessage(const v1::TellRequest& from) {
     runs.push_back({run.first(), run.pages()});
   }
   return runs;
+}
+
+Result<Placement> FromMessage(const v1::PlaceRequest& from) {
+  if (from.runs_size() > kMaxPlacedRuns) {
+    return Status(ErrorCode::kInvalidArgument, std::to_string(from.runs_size()) + " runs of pages at once: at most " +
+                                                   std::to_string(kMaxPlacedRuns));
+  }
+  Placement placement;
+  for (const v1::PlacedRun& run : from.runs()) {
+    if (run.pages() == 0 || run.first() > UINT32_MAX || run.pages() > UINT32_MAX || run.slot() == 0) {
+      return Status(ErrorCode::kInvalidArgument, "a run of pages is empty, or beyond any image or lease");
+    }
+    placement.runs.push_back({run.first(), run.pages(), Slot(run.slot())});
+  }
+  placement.complete = from.complete();
+  placement.mark = Slot(from.slot_mark());
+  placement.pages = from.pages();
+  return placement;
 }
 
 Result<MigrateSpec> FromMessage(const v1::MigrateRequest& from) {
@@ -264,12 +315,14 @@ Result<DepartRequest> FromMessage(const v1::DepartRequest& from) {
 void ToMessage(const Departing& from, v1::Departing& to) {
   ToMessage(from.image, *to.mutable_image());
   GiveBlocks(from, to);
+  GiveGoverned(from.governed, [&] { return to.mutable_governed(); });
 }
 
 Result<Departing> FromMessage(const v1::Departing& from) {
   Departing to;
   HECA_ASSIGN_OR_RETURN(to.image, FromMessage(from.image()));
   HECA_RETURN_IF_ERROR(TakeBlocks(from, to));
+  HECA_RETURN_IF_ERROR(TakeGoverned(from, to));
   return to;
 }
 
@@ -282,6 +335,7 @@ void ToMessage(const PrepareRequest& from, v1::PrepareRequest& to) {
   NameVm(from, to);
   to.set_qmp_socket(Utf8(from.qmp_socket));
   to.set_uri(Utf8(from.uri));
+  GiveGoverned(from.governed, [&] { return to.mutable_governed(); });
 }
 
 Result<PrepareRequest> FromMessage(const v1::PrepareRequest& from) {
@@ -299,6 +353,7 @@ Result<PrepareRequest> FromMessage(const v1::PrepareRequest& from) {
   HECA_RETURN_IF_ERROR(CheckMigrationUri(from.uri()));
   to.qmp_socket = from.qmp_socket();
   to.uri = from.uri();
+  HECA_RETURN_IF_ERROR(TakeGoverned(from, to));
   return to;
 }
 

@@ -18,6 +18,9 @@ inline constexpr int kMaxRamBlocks = 64;
 /// Largest number of runs of one Tell: a message stays below what a peer may send (64 KiB).
 inline constexpr int kMaxRuns = 4096;
 
+/// The same of one Place, whose runs are longer.
+inline constexpr int kMaxPlacedRuns = 2048;
+
 /// Refuses what a message cannot say: no VM, or two.
 [[nodiscard]] Status CheckSpec(const MigrateSpec& spec);
 [[nodiscard]] Status CheckTarget(const PrepareRequest& request);
@@ -33,6 +36,7 @@ void ToMessage(const PrepareRequest& from, v1::PrepareRequest& to);
 void ToMessage(const Arrival& from, v1::Arrival& to);
 
 [[nodiscard]] Result<std::vector<PageRun>> FromMessage(const v1::TellRequest& from);
+[[nodiscard]] Result<Placement> FromMessage(const v1::PlaceRequest& from);
 [[nodiscard]] Result<MigrateSpec> FromMessage(const v1::MigrateRequest& from);
 [[nodiscard]] MigrationSummary FromMessage(const v1::MigrationSummary& from);
 [[nodiscard]] MigrationInfo FromMessage(const v1::MigrationInfo& from);

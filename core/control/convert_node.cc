@@ -76,7 +76,7 @@ void ToMessage(const RegionInfo& from, v1::RegionInfo& to) {
 RegionInfo FromMessage(const v1::RegionInfo& from) {
   RegionInfo to;
   to.name = from.name();
-  to.state = EnumFrom(from.state(), RegionState::kEnding);
+  to.state = EnumFrom(from.state(), RegionState::kLeaving);
   to.pid = from.pid();
   to.domain = from.domain();
   for (const v1::BlockInfo& block : from.blocks()) {

@@ -102,6 +102,7 @@ void ToMessage(const TakeOverRequest& from, v1::TakeOverRequest& to) {
   to.set_claim(BytesOf(from.claim));
   to.set_owner_node(Utf8(from.owner_node));
   to.set_owner_boot_id(Utf8(from.owner_boot_id));
+  to.set_back(from.back);
 }
 
 void ToMessage(const DataGrant& from, v1::DataGrant& to) {
@@ -178,6 +179,7 @@ Result<TakeOverRequest> FromMessage(const v1::TakeOverRequest& from) {
   HECA_RETURN_IF_ERROR(CheckName("owner's boot id", from.owner_boot_id(), false));
   to.owner_node = from.owner_node();
   to.owner_boot_id = from.owner_boot_id();
+  to.back = from.back();
   return to;
 }
 

@@ -5,7 +5,12 @@
 //
 //   Prepare ──> prepared ──Open──> open ──(RESUME there)──> running ──(last page)──> complete
 //                │  Tell │           │                          (no way back from here)
+//                │ Place │           │
 //                └───────┴── Abort ──┴──> gone
+//
+// The memory of a governed VM comes from two places: the image, and the lease that is handed over with it. Place says which
+// page lies where; Open hands the lease over; Abort after Open means that the source takes it back, so until the VM runs
+// the destination only reads it.
 //
 // Pages may come ahead, while the VM still runs at the source: from the first Tell before Open on, the destination copies
 // what it lacks, and the source tells which copies are void. Nobody is answered from them before Open.
@@ -32,7 +37,11 @@ class MigrationApi {
   /// Refused with the destination's QEMU left as it was: kFailedPrecondition (other RAM, no QMP, what cannot be
   /// governed), kResourceExhausted (no room), kAlreadyExists (the region's name).
   [[nodiscard]] virtual Status Prepare(const PrepareRequest& request) = 0;
-  /// The source's VM is stopped and its disks are drained: serve faults from the image from now on. May be repeated.
+  /// Of a VM that is governed, after it was stopped and before Open. Pieces may be repeated. kInvalidArgument: not its pages
+  /// or slots; kDataLoss: they contradict each other; kFailedPrecondition: after Open, or a VM that is not governed.
+  [[nodiscard]] virtual Status Place(const RegionId& region, const LeaseKey& image, const Placement& placement) = 0;
+  /// The source's VM is stopped and its disks are drained: serve faults from the image from now on. May be repeated. Of a VM
+  /// that is governed it takes the lease over; kFailedPrecondition if it was not told where all pages lie.
   [[nodiscard]] virtual Status Open(const RegionId& region, const LeaseKey& image) = 0;
   /// News of pages; when it returns, no copy of a changed page is used any more. Empty ones are a saving only, and may be
   /// told after Open, because finding them takes time. May be repeated. kInvalidArgument: not pages of the image;

@@ -81,6 +81,28 @@ Status MigrationClient::Prepare(const PrepareRequest& request) {
   return impl_->Prepare(message);
 }
 
+Status MigrationClient::Place(const RegionId& region, const LeaseKey& image, const Placement& placement) {
+  const std::vector<PlacedRun>& runs = placement.runs;
+  std::size_t begin = 0;
+  do {  // also once for none
+    auto message = About<v1::PlaceRequest>(region, image);
+    const std::size_t end = std::min(runs.size(), begin + kMaxPlacedRuns);
+    for (std::size_t i = begin; i < end; ++i) {
+      v1::PlacedRun* const run = message.add_runs();
+      run->set_first(runs[i].first);
+      run->set_pages(runs[i].pages);
+      run->set_slot(runs[i].slot.value());
+    }
+    message.set_complete(placement.complete && end == runs.size());
+    message.set_slot_mark(placement.mark.value());
+    message.set_pages(placement.pages);
+    v1::PlaceReply reply;
+    HECA_RETURN_IF_ERROR(impl_->Send(&Stub::Place, message, reply));
+    begin = end;
+  } while (begin < runs.size());
+  return Status();
+}
+
 Status MigrationClient::Open(const RegionId& region, const LeaseKey& image) {
   v1::OpenReply reply;
   return impl_->Send(&Stub::Open, About<v1::OpenRequest>(region, image), reply);

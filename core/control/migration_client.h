@@ -28,6 +28,8 @@ class MigrationClient final : public MigrationApi {
 
   [[nodiscard]] Result<Departing> Depart(const DepartRequest& request) override;
   [[nodiscard]] Status Prepare(const PrepareRequest& request) override;
+  /// In as many calls as it takes.
+  [[nodiscard]] Status Place(const RegionId& region, const LeaseKey& image, const Placement& placement) override;
   [[nodiscard]] Status Open(const RegionId& region, const LeaseKey& image) override;
   /// In as many calls as it takes.
   [[nodiscard]] Status Tell(const RegionId& region, const LeaseKey& image, PageNews news,

@@ -44,6 +44,15 @@ grpc::Status MigrationService::Prepare(grpc::ServerContext* /*context*/, const v
   return ToGrpc(api_.Prepare(checked.value()));
 }
 
+grpc::Status MigrationService::Place(grpc::ServerContext* /*context*/, const v1::PlaceRequest* request,
+                                     v1::PlaceReply* /*reply*/) {
+  const Result<LeaseKey> key = KeyOf(*request);
+  if (!key.ok()) return ToGrpc(key.status());
+  const Result<Placement> placement = FromMessage(*request);
+  if (!placement.ok()) return ToGrpc(placement.status());
+  return ToGrpc(api_.Place(request->region(), key.value(), placement.value()));
+}
+
 grpc::Status MigrationService::Open(grpc::ServerContext* /*context*/, const v1::OpenRequest* request,
                                     v1::OpenReply* /*reply*/) {
   const Result<LeaseKey> key = KeyOf(*request);

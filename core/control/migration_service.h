@@ -18,6 +18,7 @@ class MigrationService final : public v1::MigrationService::Service {
   grpc::Status Depart(grpc::ServerContext* context, const v1::DepartRequest* request, v1::Departing* reply) override;
   grpc::Status Prepare(grpc::ServerContext* context, const v1::PrepareRequest* request,
                        v1::PrepareReply* reply) override;
+  grpc::Status Place(grpc::ServerContext* context, const v1::PlaceRequest* request, v1::PlaceReply* reply) override;
   grpc::Status Open(grpc::ServerContext* context, const v1::OpenRequest* request, v1::OpenReply* reply) override;
   grpc::Status Tell(grpc::ServerContext* context, const v1::TellRequest* request, v1::TellReply* reply) override;
   grpc::Status Look(grpc::ServerContext* context, const v1::LookRequest* request, v1::Arrival* reply) override;

@@ -83,6 +83,15 @@ struct RamBlock {
   Bytes size;
 };
 
+/// Of a VM whose memory is governed: what is handed over with it. Pages that are not in the image lie in slots of the lease.
+struct Governed {
+  std::string sponsor;          ///< peer name or HOST:PORT
+  std::string sponsor_address;  ///< HOST:PORT of its control plane, as the source reaches it
+  Lease lease;                  ///< the source's until Open
+  Bytes limit;                  ///< of memory that is local
+  PageLoss page_loss = PageLoss::kWait;
+};
+
 /// What the destination is told while the VM still runs at the source. It captures the QEMU that waits, registers its
 /// memory, and answers no fault before Open.
 struct PrepareRequest {
@@ -95,6 +104,23 @@ struct PrepareRequest {
   std::string domain;
   std::string qmp_socket;      ///< empty: found for a domain
   std::string uri;             ///< for migrate-incoming; empty: somebody else says it
+  std::optional<Governed> governed;
+};
+
+/// Neighbouring pages that lie in neighbouring slots of a lease.
+struct PlacedRun {
+  std::uint64_t first = 0;
+  std::uint64_t pages = 0;
+  Slot slot = kNoSlot;  ///< of the first
+  bool operator==(const PlacedRun&) const = default;
+};
+
+/// Where the pages of a governed VM lie that are not in its image. A long list comes in several pieces.
+struct Placement {
+  std::vector<PlacedRun> runs;
+  bool complete = false;    ///< the last piece; with it the next two
+  Slot mark = kNoSlot;      ///< slots above it were never written
+  std::uint64_t pages = 0;  ///< of all pieces together
 };
 
 /// Neighbouring pages of an image, counted from 0.
@@ -124,6 +150,7 @@ struct DepartRequest {
 struct Departing {
   Lease image;
   std::vector<RamBlock> blocks;  ///< in the order of the pages
+  std::optional<Governed> governed;
 };
 
 enum class ArrivalState : std::uint8_t {

@@ -44,6 +44,7 @@ std::string_view ToString(RegionState value) {
     case RegionState::kResuming: return "resuming";
     case RegionState::kStalled: return "stalled";
     case RegionState::kEnding: return "ending";
+    case RegionState::kLeaving: return "leaving";
   }
   return "unknown";
 }

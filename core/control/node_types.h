@@ -85,6 +85,7 @@ enum class RegionState : std::uint8_t {
   kResuming = 4,    ///< not governed yet after a restart of hecad, or anew after its store was lost; `trouble` says why
   kStalled = 5,     ///< pages are out of reach; threads that touch them wait
   kEnding = 6,      ///< its process is gone, leases are being given back
+  kLeaving = 7,     ///< its VM moves to another host: not governed meanwhile, threads that touch what is away wait
 };
 
 enum class StoreState : std::uint8_t { kInvalid = 0, kGood = 1, kDisconnected = 2, kLost = 3 };

@@ -81,13 +81,20 @@ struct Lease {
 /// Bumps the epoch, which shuts out data connections and late writes of the lease's former user (a hecad that died).
 /// Accepted if the lease is at `key.epoch`, or is at `to` already by the same `claim`: the call may be repeated when
 /// its answer was lost. An owner journals (to, claim) before it calls.
+///
+/// `back`: the caller lent its ownership to another hecad, which may have gone on to epochs that it does not know, and takes
+/// it back: accepted from any epoch below `to`. To be asked for only while the other one's VM cannot run.
 struct TakeOverRequest {
   LeaseKey key;  ///< with the epoch that the caller knows
   Epoch to;      ///< > key.epoch
   Secret claim{};  ///< random, chosen by the caller for this attempt
   std::string owner_node;
   std::string owner_boot_id;
+  bool back = false;
 };
+
+/// How far above the epoch that it knows an owner takes its lease back: another hecad may have been restarted as often.
+inline constexpr std::uint64_t kBackBy = 1U << 16;
 
 /// One-time admissions to data connections of one role.
 struct DataGrant {

@@ -10,8 +10,8 @@ namespace heca::fault {
 
 using region::PageState;
 
-RegionEngine::RegionEngine(std::unique_ptr<FaultLoop> loop, bool can_poison)
-    : loop_(std::move(loop)), can_poison_(can_poison) {}
+RegionEngine::RegionEngine(std::unique_ptr<FaultLoop> loop, bool can_poison, bool held)
+    : loop_(std::move(loop)), can_poison_(can_poison), settled_(!held) {}
 
 RegionEngine::~RegionEngine() = default;
 
@@ -29,15 +29,36 @@ Result<std::unique_ptr<RegionEngine>> RegionEngine::Start(EngineParts parts, Sta
   HECA_ASSIGN_OR_RETURN(std::unique_ptr<PageWriter> writer, parts.store.OpenWriter());
   HECA_RETURN_IF_ERROR(parts.uffd.Handshake(parts.config.abilities.negotiated).status());
   const bool can_poison = parts.config.abilities.poison;
+  const bool held = parts.config.held;
   auto loop = std::make_unique<FaultLoop>(
       LoopParts{std::move(parts.uffd), std::move(parts.pidfd), std::move(parts.map), std::move(parts.table),
                 std::move(parts.policy), parts.store, parts.guard, parts.observer, parts.config},
       std::move(urgent), std::move(bulk), std::move(writer));
   HECA_RETURN_IF_ERROR(loop->Prepare(mode != StartMode::kFresh));
-  std::unique_ptr<RegionEngine> engine(new RegionEngine(std::move(loop), can_poison));
+  std::unique_ptr<RegionEngine> engine(new RegionEngine(std::move(loop), can_poison, held));
   if (mode != StartMode::kArrival) engine->Open();
   return engine;
 }
+
+Status RegionEngine::Locate(std::span<const region::SlotRun> runs) {
+  if (open_.load() || filling_.load()) {
+    return {ErrorCode::kFailedPrecondition, "the region is served already: its pages are where they are", ErrorScope::kRegion};
+  }
+  return loop_->Locate(runs);
+}
+
+Status RegionEngine::EndLocate(Slot mark) {
+  HECA_RETURN_IF_ERROR(Locate({}));
+  loop_->EndLocate(mark);
+  return Status();
+}
+
+void RegionEngine::Settle() {
+  loop_->Request(kRequestSettle);
+  settled_.store(true, std::memory_order_release);
+}
+
+bool RegionEngine::Drawn() const { return settled_.load(std::memory_order_acquire) && loop_->lent_pages() == 0; }
 
 void RegionEngine::Fill() {
   if (!open_.load() && !filling_.exchange(true)) loop_->StartClosed();
@@ -149,6 +170,7 @@ EngineStats RegionEngine::Stats() const {
   stats.bytes_fetched = counters.bytes_fetched.Value();
   stats.discards = counters.discards.Value();
   stats.holes = loop_->news().empty_pages();
+  stats.lent_pages = loop_->lent_pages();
   stats.slots_used = loop_->slots_used();
   stats.slots_free = loop_->slots_free();
   return stats;

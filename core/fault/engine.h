@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/clock.h"
@@ -68,6 +69,18 @@ class RegionEngine {
   /// Opens readers and writer (may block as PageStore says), makes the handshake, registers the memory, and on
   /// take-over recovers the pages; on failure of a fresh start the target is left as it was. Then starts the threads.
   static Result<std::unique_ptr<RegionEngine>> Start(EngineParts parts, StartMode mode);
+  /// After a start as kArrival and before Fill or Open, on one thread: these pages do not lie in the read-only slots that
+  /// the table names, but in these others. Repeating it is harmless. kInvalidArgument: no such pages, or slots; kDataLoss:
+  /// a slot, or a page, that is named twice.
+  Status Locate(std::span<const region::SlotRun> runs);
+  /// The end of that: slots up to `mark` may be written at the store, and those of them that no page lies in are released
+  /// once the region is settled.
+  Status EndLocate(Slot mark);
+  /// Of a region that was started as held: the store and its VM are this host's for good. From now on pages leave, what
+  /// nobody needs is released at the store, and pages in its read-only slots are drawn home. Until then it is only read.
+  void Settle();
+  /// Settled, and no page lies in a read-only slot any more.
+  [[nodiscard]] bool Drawn() const;
   /// After a start as kArrival: pages come from now on, but faults wait for Open. Once, and before Open.
   void Fill();
   /// Begins to serve after a start as kArrival; else, and the second time, nothing. Takes some 100 us.
@@ -101,12 +114,13 @@ class RegionEngine {
   [[nodiscard]] const region::PageTable& table() const;
 
  private:
-  explicit RegionEngine(std::unique_ptr<FaultLoop> loop, bool can_poison);
+  RegionEngine(std::unique_ptr<FaultLoop> loop, bool can_poison, bool held);
   std::unique_ptr<FaultLoop> loop_;
   const bool can_poison_;
   std::atomic<bool> home_asked_{false};
   std::atomic<bool> filling_{false};
   std::atomic<bool> open_{false};
+  std::atomic<bool> settled_;
 };
 
 }  // namespace heca::fault

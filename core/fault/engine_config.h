@@ -24,6 +24,7 @@ struct EngineConfig {
   std::uint32_t max_prefetch = 256;  ///< pages, 4 KiB regions; huge pages are prefetched one or two at a time
   std::uint32_t watermark_low = 6;   ///< percent of the limit; eviction begins when less is free
   std::uint32_t watermark_high = 12; ///< percent of the limit; eviction ends when this much is free
+  bool held = false;             ///< until Settle: see RegionEngine
   int cpu = -1;                  ///< CPU of the fault loop; -1: anywhere
 };
 

@@ -47,7 +47,7 @@ int Evictor::RecheckMs() const {
 }
 
 bool Evictor::WantsMore() {
-  if (loop_.homing || halted_) return false;
+  if (loop_.homing || loop_.held || halted_) return false;
   // A sponsor that is out of reach may come back without its memory: then a clean page that is here is the only copy.
   if (loop_.store.Health() != StoreHealth::kGood) return false;
   if (starved_ && Clock::now() < starved_until_) return false;
@@ -412,7 +412,7 @@ bool Evictor::ReleaseIsDue() {
 }
 
 void Evictor::ReleaseSlots() {
-  if (halted_ || !ReleaseIsDue()) return;
+  if (halted_ || loop_.held || !ReleaseIsDue()) return;
   for (std::size_t i = 0; i < kReleaseJobs && loop_.slots.condemned() > 0; ++i) {
     ReleaseJob& job = exchange_.releases[i];
     if (job.busy) continue;

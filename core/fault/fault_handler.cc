@@ -77,7 +77,7 @@ void FaultHandler::Removed(os::TargetAddress from, os::TargetAddress end) {
 }
 
 bool FaultHandler::OverCeiling() {
-  if (loop_.homing) return false;
+  if (loop_.homing || loop_.held) return false;  // nobody would make room
   const std::uint64_t slack = loop_.config.slack.value() != 0
                                   ? loop_.config.slack.value()
                                   : std::clamp<std::uint64_t>(loop_.config.limit.value() / 16, 16, 1024);

@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 namespace heca::fault {
@@ -36,7 +37,7 @@ FaultLoop::FaultLoop(LoopParts parts, std::unique_ptr<PageReader> urgent, std::u
                      std::unique_ptr<PageWriter> writer)
     : parts_(std::move(parts)),
       limit_(AtLeastMinimum(parts_.config.limit).value()),
-      slots_(parts_.store.SlotCount()),
+      slots_(parts_.store.SlotCount(), parts_.store.ReadOnlySlots()),
       placer_(parts_.uffd, parts_.map),
       loop_{parts_.config,   EngineSizes(parts_.map.page_size()), parts_.map, parts_.table, slots_, placer_,
             *parts_.policy, parts_.store, parts_.guard, parts_.observer, counters_, recent_, handler_},
@@ -47,8 +48,10 @@ FaultLoop::FaultLoop(LoopParts parts, std::unique_ptr<PageReader> urgent, std::u
       exchange_(std::make_unique<JobExchange>()),
       mover_(parts_.map, *exchange_, wake_, std::move(writer)),
       evictor_(loop_, pager_, fetcher_, sent_, *exchange_, mover_),
-      homecoming_(loop_, parts_.uffd, pager_, fetcher_, evictor_),
+      homecoming_(loop_, parts_.uffd, pager_, fetcher_, evictor_, pacing_),
+      drawing_(loop_, fetcher_, pacing_),
       news_(loop_) {
+  loop_.held = parts_.config.held;
   parts_.config.limit = limit();
   parts_.policy->SetLimit(limit());
   prefetcher_.SetLimit(limit());
@@ -75,8 +78,41 @@ Status FaultLoop::Prepare(bool take_over) {
     return Status();
   }
   HECA_RETURN_IF_ERROR(RecoverPages(loop_, pager_));
+  lent_pages_.store(slots_.read_only_used(), std::memory_order_release);
   evictor_.AdoptPolicyBits();
   return Status();
+}
+
+Status FaultLoop::Locate(std::span<const region::SlotRun> runs) {
+  const std::uint64_t pages = parts_.table.pages().value();
+  for (const region::SlotRun& run : runs) {
+    const bool slots_there = run.slot.value() > slots_.read_only() && run.slot.value() <= slots_.slot_count() &&
+                             run.pages <= slots_.slot_count() - run.slot.value() + 1;
+    if (run.first.value() >= pages || run.pages > pages - run.first.value() || !slots_there) {
+      return {ErrorCode::kInvalidArgument, "pages or slots that the region does not have", ErrorScope::kRegion};
+    }
+    for (std::uint64_t n = 0; n < run.pages; ++n) {
+      const PageIndex page = run.first + n;
+      const Slot slot(run.slot.value() + static_cast<std::uint32_t>(n));
+      PageEntry entry = parts_.table.Get(page);
+      if (entry.slot == slot) continue;
+      if (entry.state != PageState::kAway || !slots_.IsReadOnly(entry.slot)) {
+        return {ErrorCode::kDataLoss, "page " + std::to_string(page.value()) + " is said to lie in two slots",
+                ErrorScope::kRegion};
+      }
+      HECA_RETURN_IF_ERROR(slots_.MarkUsed(slot));
+      slots_.Condemn(entry.slot);
+      entry.slot = slot;
+      parts_.table.Move(page, entry);
+    }
+  }
+  lent_pages_.store(slots_.read_only_used(), std::memory_order_release);
+  return Status();
+}
+
+void FaultLoop::EndLocate(Slot mark) {
+  parts_.table.RaiseSlotMark(mark);
+  slots_.CondemnUpTo(mark);
 }
 
 void FaultLoop::Start() {
@@ -175,8 +211,12 @@ bool FaultLoop::Serve() {
     counted_.store(true, std::memory_order_release);
   }
   more = news_.Step() || more;  // before they are fetched
-  homecoming_.SetPace(Bytes(pace_.load(std::memory_order_relaxed)));
+  pacing_.Set(Bytes(pace_.load(std::memory_order_relaxed)));
   more = homecoming_.Step() || census_.has_value() || more;
+  if (slots_.read_only() > 0) {
+    more = drawing_.Step() || more;
+    lent_pages_.store(slots_.read_only_used(), std::memory_order_release);
+  }
   const bool home = homecoming_.stage() == HomeStage::kDone && !home_.load(std::memory_order_relaxed);
   if (home || Clock::now() >= next_look_) LookAround();
   if (home) {
@@ -195,6 +235,7 @@ Millis FaultLoop::Tick(const PollNeed& urgent, const PollNeed& bulk) const {
   at_most(bulk.tick_ms);
   at_most(evictor_.RecheckMs());
   at_most(homecoming_.DueMs());
+  at_most(drawing_.DueMs());
   if (handler_.HasDeferred()) tick = std::min(tick, kRetryEvery);
   return tick;
 }
@@ -212,6 +253,7 @@ void FaultLoop::ObeyRequests() {
     loop_.closed = false;
     fetcher_.ForgetBulkFailure();
   }
+  if ((requests & kRequestSettle) != 0) loop_.held = false;
   if ((requests & kRequestGrow) != 0) slots_.Grow(parts_.store.SlotCount());
   if ((requests & kRequestHome) != 0) homecoming_.Begin();
   if ((requests & kRequestRetryLost) != 0) {
@@ -276,6 +318,7 @@ void FaultLoop::ZeroOne(PageIndex page) {
 void FaultLoop::LookAround() {
   next_look_ = Clock::now() + kLookEvery;
   evictor_.Tidy();
+  drawing_.TryAgain();
   fetcher_.AskForLate();
   fetcher_.PollUrgent();  // the readers' own ticks are longer
   fetcher_.PollBulk();

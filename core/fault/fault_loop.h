@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <thread>
 #include <vector>
 
+#include "fault/drawing.h"
 #include "fault/evictor.h"
 #include "fault/fault_handler.h"
 #include "fault/fetcher.h"
@@ -31,6 +33,7 @@ enum LoopRequest : std::uint32_t {
   kRequestZeroLost = 32,
   kRequestGrow = 64,
   kRequestOpen = 128,
+  kRequestSettle = 256,
 };
 
 struct LoopParts {
@@ -58,6 +61,9 @@ class FaultLoop {
   void StartClosed();
   /// Ends the threads; idempotent.
   void Stop();
+  /// Between Prepare and the start, on one thread: see RegionEngine.
+  Status Locate(std::span<const region::SlotRun> runs);
+  void EndLocate(Slot mark);
 
   // Thread-safe.
   void Request(std::uint32_t requests);
@@ -73,6 +79,8 @@ class FaultLoop {
   [[nodiscard]] const region::PageTable& table() const { return parts_.table; }
   [[nodiscard]] const EngineCounters& counters() const { return counters_; }
   [[nodiscard]] std::uint32_t slots_free() const { return slots_free_.load(std::memory_order_relaxed); }
+  /// Pages in read-only slots of the store.
+  [[nodiscard]] std::uint32_t lent_pages() const { return lent_pages_.load(std::memory_order_acquire); }
   [[nodiscard]] std::uint32_t slots_used() const { return slots_used_.load(std::memory_order_relaxed); }
   /// Everything given back: no slot is condemned or being released.
   [[nodiscard]] bool released_all() const { return released_all_.load(std::memory_order_acquire); }
@@ -109,7 +117,9 @@ class FaultLoop {
   std::optional<LoopWatch> watch_;  ///< from Prepare on
   Mover mover_;
   Evictor evictor_;
+  Pace pacing_;
   Homecoming homecoming_;
+  Drawing drawing_;
   PageNews news_;
   std::optional<Census> census_;
   std::atomic<std::uint32_t> requests_{0};
@@ -118,6 +128,7 @@ class FaultLoop {
   std::atomic<bool> counted_{true};
   std::atomic<bool> home_{false};
   std::atomic<bool> released_all_{true};
+  std::atomic<std::uint32_t> lent_pages_{0};
   std::atomic<std::uint32_t> slots_free_{0};
   std::atomic<std::uint32_t> slots_used_{0};
   bool answered_ = false;  ///< a thread runs again that waited: it may fault again soon

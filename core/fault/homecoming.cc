@@ -15,7 +15,6 @@ namespace {
 constexpr std::size_t kScan = 4096;       // table entries looked at in one step: some 10 us
 constexpr std::size_t kRun = 64;          // pages asked for at once
 constexpr std::size_t kUnprotectRun = 256;  // about 20 us
-constexpr Millis kBurst{10};               // so much of what the pace allows may come at once
 constexpr std::size_t kSingles = 16;      // demands in flight when pages are asked for one by one
 
 PageIndex NextGroup(PageIndex page) {
@@ -55,18 +54,7 @@ bool Homecoming::Step() {
   return false;
 }
 
-bool Homecoming::TooFast() const { return pace_.value() != 0 && Clock::now() < next_fetch_; }
-
-int Homecoming::DueMs() const {
-  if (stage() != HomeStage::kFetch || !TooFast()) return -1;
-  return static_cast<int>(std::chrono::ceil<Millis>(next_fetch_ - Clock::now()).count());
-}
-
-void Homecoming::Count(std::size_t pages) {
-  if (pace_.value() == 0) return;
-  const double seconds = static_cast<double>(pages * loop_.map.page_size().value()) / static_cast<double>(pace_.value());
-  next_fetch_ = std::max(next_fetch_, Clock::now() - kBurst) + Nanos(static_cast<Nanos::rep>(seconds * 1e9));
-}
+int Homecoming::DueMs() const { return stage() == HomeStage::kFetch && pace_.TooFast() ? pace_.DueMs() : -1; }
 
 bool Homecoming::Fetch() {
   if (loop_.table.CountOf(PageState::kAway) == 0) {
@@ -76,7 +64,7 @@ bool Homecoming::Fetch() {
     if (through) Enter(HomeStage::kUnprotect);
     return through;
   }
-  if (TooFast()) return false;
+  if (pace_.TooFast()) return false;
   std::array<PageIndex, kRun> pages;
   std::size_t count = 0;
   const PageIndex end(loop_.table.pages().value());
@@ -92,7 +80,7 @@ bool Homecoming::Fetch() {
     ++page;
   }
   if (count > 0 && !fetcher_.BringHome({pages.data(), count})) return false;  // all requests are out: wait for one
-  Count(count);
+  pace_.Count(loop_.map.BytesOf(count));
   cursor_ = page < end ? page : PageIndex(0);
   return true;
 }

@@ -7,6 +7,7 @@
 
 #include "fault/evictor.h"
 #include "fault/fetcher.h"
+#include "fault/pace.h"
 #include "fault/pager.h"
 
 namespace heca::fault {
@@ -22,13 +23,11 @@ enum class HomeStage : std::uint8_t {
 /// Owner loop only.
 class Homecoming {
  public:
-  Homecoming(LoopContext& loop, os::Uffd& uffd, Pager& pager, Fetcher& fetcher, Evictor& evictor)
-      : loop_(loop), uffd_(uffd), pager_(pager), fetcher_(fetcher), evictor_(evictor) {}
+  Homecoming(LoopContext& loop, os::Uffd& uffd, Pager& pager, Fetcher& fetcher, Evictor& evictor, Pace& pace)
+      : loop_(loop), uffd_(uffd), pager_(pager), fetcher_(fetcher), evictor_(evictor), pace_(pace) {}
 
   void Begin();
   [[nodiscard]] HomeStage stage() const { return stage_; }
-  /// Bytes a second; 0: as fast as they come.
-  void SetPace(Bytes a_second) { pace_ = a_second; }
   /// Milliseconds until the pace allows the next pages; -1: nothing waits for that.
   [[nodiscard]] int DueMs() const;
   /// One small step. True if there is more to do right away.
@@ -42,8 +41,6 @@ class Homecoming {
   [[nodiscard]] bool UnprotectSome();
   void Unregister();
   void Enter(HomeStage stage);
-  [[nodiscard]] bool TooFast() const;
-  void Count(std::size_t pages);
   /// The slots that pages kept while the region was closed.
   void ForgetSlot(PageIndex page);
 
@@ -52,11 +49,10 @@ class Homecoming {
   Pager& pager_;
   Fetcher& fetcher_;
   Evictor& evictor_;
+  Pace& pace_;
   HomeStage stage_ = HomeStage::kNone;
   PageIndex cursor_{0};
   std::uint64_t seen_demands_ = 0;
-  Bytes pace_{0};
-  Clock::time_point next_fetch_{};  ///< not before, at this pace
   Status result_;
 };
 

@@ -53,6 +53,7 @@ struct LoopContext {
   std::uint64_t answers = 0;            ///< threads that were let run on, so far
   std::uint64_t pressure = 0;           ///< pages to evict beyond the watermarks, because local memory ran out
   bool homing = false;                  ///< BringHome: nothing leaves any more
+  bool held = false;                    ///< nothing leaves, and nothing is released at the store: it may be somebody else's
   bool closed = false;                  ///< pages come, but no fault is answered yet; each keeps its slot until it is open
 
   /// The page needs nothing of the store any more. The caller stores the entry.

@@ -54,6 +54,7 @@ bool PageNews::Step() {
 void PageNews::TakeEmpty(PageIndex page) {
   PageEntry entry = loop_.table.Get(page);
   if (entry.state != PageState::kAway) return;
+  if (loop_.slots.read_only() > 0 && !loop_.slots.IsReadOnly(entry.slot)) return;
   loop_.LetGoOfSlot(entry);
   entry.state = PageState::kZero;
   entry.clean = false;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // What the store tells of its pages by itself, in the order in which it is told.
 //
-//   empty     they hold nothing: those that are Away become Zero without a copy. Finding them takes time in which the VM
+//   empty     they hold nothing: those that are Away become Zero without a copy (where the store has read-only slots, only
+//             those that lie there: who tells it knows no others). Finding them takes time in which the VM
 //             need not stand still, so it may be told long after the engine has begun to serve; a page that was asked for
 //             meanwhile comes as any other
 //   changed   what was read of them before is void: whatever is here of them goes, an answer that is on its way is not

@@ -35,7 +35,7 @@ void Pager::Alarm(EngineEventKind kind, int error) {
 }
 
 bool Pager::SlotsAreShort() const {
-  return loop_.slots.free() < loop_.slots.slot_count() / 64 + 2 * loop_.sizes.batch_pages;
+  return loop_.slots.free() < (loop_.slots.slot_count() - loop_.slots.read_only()) / 64 + 2 * loop_.sizes.batch_pages;
 }
 
 void Pager::BecomeHere(PageIndex page, PlaceCause cause, bool clean, Slot slot) {
@@ -280,6 +280,11 @@ std::size_t Pager::PlaceFetched(std::span<const Expected> pages, const std::byte
   const std::uint64_t page_size = loop_.map.page_size().value();
   Patience patience(loop_);
   const bool keep = !SlotsAreShort() && !loop_.homing;
+  // A page from a read-only slot is to let go of it.
+  const auto clean_at = [&](std::size_t n) {
+    const PageEntry entry = loop_.table.Get(pages[n].page);
+    return keep && entry.clean && !loop_.slots.IsReadOnly(entry.slot);
+  };
   std::size_t placed = 0;
   std::size_t i = 0;
   PageIndex stray_repaired{~std::uint64_t{0}};
@@ -289,10 +294,10 @@ std::size_t Pager::PlaceFetched(std::span<const Expected> pages, const std::byte
       ++i;
       continue;
     }
-    const bool clean = keep && loop_.table.Get(pages[i].page).clean;
+    const bool clean = clean_at(i);
     std::size_t end = i + 1;
     while (end < pages.size() && pages[end].page == pages[end - 1].page + 1 && Stands(pages[end]) &&
-           (keep && loop_.table.Get(pages[end].page).clean) == clean) {
+           clean_at(end) == clean) {
       ++end;
     }
     const region::PageRun run = loop_.map.Clip({pages[i].page, end - i});

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "guest/capture.h"
 #include "guest/qmp.h"
 #include "heca/status.h"
 #include "heca/types.h"
@@ -27,5 +28,8 @@ struct AddressRange {
 /// Raises it around a QEMU that is stopped; some 20 ms a GiB. `qmp` is its monitor.
 [[nodiscard]] Status RaiseFence(pid_t pid, Qmp& qmp, const std::vector<AddressRange>& ram,
                                 const os::UffdAbilities& abilities, Deadline deadline);
+
+/// The same around a QEMU whose memory is governed, by the userfaultfd that it has already and that nobody serves any more.
+[[nodiscard]] Status RaiseFence(const ProcessId& process, int target_fd, const std::vector<AddressRange>& ram);
 
 }  // namespace heca::guest

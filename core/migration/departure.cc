@@ -90,6 +90,11 @@ Status Departure::SwitchOver() {
     summary_.rounds = ahead_->rounds();
     summary_.ahead = ahead_->copied();
   }
+  HECA_ASSIGN_OR_RETURN(const auto elsewhere, image_.Rest());
+  if (elsewhere) {
+    const Status placed = destination_.Place(request_.region, image_.lease().key, *elsewhere);
+    HECA_RETURN_IF_ERROR(placed.WithContext("destination"));
+  }
   HECA_RETURN_IF_ERROR(image_.Open());
   Enter(Phase::kOpened);
   (void)FailPointHit(FailPoint::kCrashAtSwitchOver);

@@ -54,11 +54,14 @@ class LentImage {
   [[nodiscard]] virtual const control::Lease& lease() const = 0;
   /// From now on it can be read as it is, while the VM changes it.
   virtual Status Show() = 0;
-  /// From now on it can be read, and is final.
+  /// The VM is stopped: where the pages of one whose memory is governed lie that are not in the image. From then on nobody
+  /// moves them until Withdraw. None: it is not governed.
+  virtual Result<std::optional<control::Placement>> Rest() = 0;
+  /// From now on it can be read, and is final. The lease of a VM that is governed may be taken over.
   virtual Status Open() = 0;
   /// Pages that hold nothing; of an image that can be read.
   [[nodiscard]] virtual Result<std::vector<control::PageRun>> Holes() const = 0;
-  /// It can be read no more, by anybody.
+  /// It can be read no more, by anybody; what was governed is so again, here.
   virtual void Withdraw() = 0;
   /// The VM runs elsewhere: from now on it stays until it is given back, whatever becomes of this object.
   virtual void Keep() = 0;

@@ -63,6 +63,20 @@ Result<Arrivals::EntryPtr> Arrivals::Find(const RegionId& region, const control:
   return found->second;
 }
 
+Status Arrivals::Place(const RegionId& region, const control::LeaseKey& image, const control::Placement& placement) {
+  std::shared_ptr<Arriving> session;
+  {
+    const std::lock_guard lock(mutex_);
+    HECA_ASSIGN_OR_RETURN(const EntryPtr entry, Find(region, image));
+    if (entry->busy || entry->given_up || entry->arrival.state != ArrivalState::kPrepared) {
+      return Status(ErrorCode::kFailedPrecondition, "the arrival of '" + region + "' was called off", ErrorScope::kRegion);
+    }
+    session = entry->session;
+    entry->changed = Clock::now();  // its source is not silent
+  }
+  return session->Place(placement);
+}
+
 Status Arrivals::Open(const RegionId& region, const control::LeaseKey& image) {
   EntryPtr entry;
   {
@@ -92,6 +106,7 @@ Status Arrivals::Open(const RegionId& region, const control::LeaseKey& image) {
 Status Arrivals::Tell(const RegionId& region, const control::LeaseKey& image, control::PageNews news,
                       const std::vector<control::PageRun>& runs) {
   EntryPtr entry;
+  std::shared_ptr<Arriving> session;
   bool ahead = false;
   {
     const std::lock_guard lock(mutex_);
@@ -104,10 +119,13 @@ Status Arrivals::Tell(const RegionId& region, const control::LeaseKey& image, co
     if (!ahead && news == control::PageNews::kChanged) {
       return Status(ErrorCode::kFailedPrecondition, "pages of a VM that has been let go cannot change", ErrorScope::kRegion);
     }
+    session = entry->session;
     if (ahead) entry->busy = true;  // it is not opened, nor called off, until the news are taken in
     entry->changed = Clock::now();  // its source is not silent
   }
-  const Status told = entry->session->Tell(news, runs);
+  // Of a VM that has been let go: it is told that it has arrived.
+  const Status settled = ahead ? Status() : session->Settle();
+  const Status told = settled.ok() ? session->Tell(news, runs) : settled;
   const std::lock_guard lock(mutex_);
   if (ahead) entry->busy = false;
   return told;
@@ -120,8 +138,10 @@ void Arrivals::Refresh(Entry& entry) {
   if (const auto numbers = entry.session->EngineNumbers()) {
     const auto& store = numbers->latency[static_cast<std::size_t>(fault::AnswerSource::kStore)];
     using region::PageState;
-    arrival.left = Bytes(PageBytes(numbers->pages.Of(PageState::kAway) + numbers->pages.Of(PageState::kComing) +
-                                   numbers->pages.Of(PageState::kPrefetching)));
+    arrival.left = Bytes(PageBytes(entry.session->came_governed()
+                                       ? numbers->lent_pages
+                                       : numbers->pages.Of(PageState::kAway) + numbers->pages.Of(PageState::kComing) +
+                                             numbers->pages.Of(PageState::kPrefetching)));
     arrival.moved = Bytes(numbers->bytes_fetched);
     arrival.zero = Bytes(PageBytes(numbers->holes));
     arrival.faults = store.total;
@@ -185,7 +205,16 @@ void Arrivals::TickOne(Entry& entry) {
   }
   if (entry.opened && !entry.pulling && (entry.resumed || now - *entry.opened > times_.pull_anyway)) {
     entry.pulling = true;
-    entry.session->BringArrivalHome();
+    if (!entry.session->came_governed()) entry.session->BringArrivalHome();
+  }
+  if (entry.resumed && entry.opened) {
+    if (const Status settled = entry.session->Settle(); !settled.ok()) Log().warn("{}", settled.ToString());
+  }
+  if (entry.opened && entry.session->came_governed() && !entry.session->holds_image()) {
+    arrival.state = ArrivalState::kComplete;
+    arrival.left = Bytes(0);
+    entry.changed = now;
+    return;
   }
   if (!entry.session->ended()) return;
   arrival.state = entry.session->detached() ? ArrivalState::kComplete : ArrivalState::kFailed;

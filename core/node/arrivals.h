@@ -35,6 +35,7 @@ class Arrivals {
       : events_(events), make_(std::move(make)), times_(times) {}
 
   Status Prepare(const control::PrepareRequest& request);
+  Status Place(const RegionId& region, const control::LeaseKey& image, const control::Placement& placement);
   Status Open(const RegionId& region, const control::LeaseKey& image);
   Status Tell(const RegionId& region, const control::LeaseKey& image, control::PageNews news,
               const std::vector<control::PageRun>& runs);

@@ -26,6 +26,13 @@ class Arriving {
   virtual Status Tell(control::PageNews news, const std::vector<control::PageRun>& runs) = 0;
   /// How fast pages come that nobody waits for, in bytes a second; 0: as fast as they can.
   virtual void SetPace(Bytes a_second) = 0;
+  /// Of a VM that comes governed: where its pages lie, before OpenArrival.
+  virtual Status Place(const control::Placement& placement) = 0;
+  /// Its VM runs here, or will, and nowhere else: the lease is this node's, and its pages may leave. May be repeated.
+  virtual Status Settle() = 0;
+  /// Came governed from another host, whose image of its memory has been given back since, or not.
+  [[nodiscard]] virtual bool came_governed() const = 0;
+  [[nodiscard]] virtual bool holds_image() const = 0;
   /// Everything comes, behind what is asked for; then the region ends as after a detach.
   virtual void BringArrivalHome() = 0;
   /// The VM will not come: the region ends, and its memory is as any QEMU's. Never after OpenArrival, unless the QEMU is

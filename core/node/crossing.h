@@ -18,6 +18,9 @@ class Crossing final : public control::MigrationApi {
 
   Result<control::Departing> Depart(const control::DepartRequest& request) override { return leavers_.Depart(request); }
   Status Prepare(const control::PrepareRequest& request) override { return arrivals_.Prepare(request); }
+  Status Place(const RegionId& region, const control::LeaseKey& image, const control::Placement& placement) override {
+    return arrivals_.Place(region, image, placement);
+  }
   Status Open(const RegionId& region, const control::LeaseKey& image) override { return arrivals_.Open(region, image); }
   Status Tell(const RegionId& region, const control::LeaseKey& image, control::PageNews news,
               const std::vector<control::PageRun>& runs) override {

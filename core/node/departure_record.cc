@@ -32,6 +32,7 @@ std::string Encode(const DepartureRecord& record) {
               {"pid", record.pid},
               {"start_time", record.start_time},
               {"qmp_socket", record.qmp_socket},
+              {"governed", record.governed},
               {"ran", record.ran},
               {"image", LeaseToJson(record.image)},
               {"blocks", blocks}}
@@ -50,6 +51,7 @@ Result<DepartureRecord> DecodeDeparture(const std::string& text) {
     record.pid = from.at("pid");
     record.start_time = from.at("start_time");
     record.qmp_socket = from.at("qmp_socket");
+    record.governed = from.value("governed", "");  // younger than the first release
     record.ran = from.at("ran");
     record.image = LeaseFromJson(from.at("image"));
     for (const auto& block : from.at("blocks")) {

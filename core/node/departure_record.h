@@ -33,6 +33,7 @@ struct DepartureRecord {
   std::int32_t pid = 0;
   std::uint64_t start_time = 0;  ///< field 22 of /proc/PID/stat
   std::string qmp_socket;
+  RegionId governed;     ///< the region whose VM it is, if its memory is governed
   bool ran = true;       ///< before: it is to be continued if it stays
   LeaseRecord image;     ///< `address` is the destination's control plane
   std::vector<DepartingBlock> blocks;

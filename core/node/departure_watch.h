@@ -36,6 +36,9 @@ class DepartureWatch final : public control::ProgressSink, public control::Migra
               const std::vector<control::PageRun>& runs) override {
     return there_.Tell(region, image, news, runs);
   }
+  Status Place(const RegionId& region, const control::LeaseKey& image, const control::Placement& placement) override {
+    return there_.Place(region, image, placement);
+  }
   Result<control::Arrival> Look(const RegionId& region, const control::LeaseKey& image, std::uint64_t bandwidth) override;
   Status Abort(const RegionId& region, const control::LeaseKey& image, const std::string& why) override {
     return there_.Abort(region, image, why);

@@ -60,15 +60,21 @@ std::string RootOfFileSystem(const std::string& path) {
 
 }  // namespace
 
-Departures::Departures(std::string directory, store::ImageSponsor& images, EventLog& events, DepartureLog& log)
-    : journal_(std::move(directory)), images_(images), events_(events), log_(log) {
+Departures::Departures(std::string directory, store::ImageSponsor& images, LeavingRegions& regions, EventLog& events,
+                       DepartureLog& log)
+    : journal_(std::move(directory)), images_(images), regions_(regions), events_(events), log_(log) {
   images_.OnTakeOver([this](const store::ImageIdentity& identity) { return NoteOwner(identity); });
 }
 
 Departures::~Departures() {
+  Stop();
+  images_.OnTakeOver(nullptr);
+}
+
+void Departures::Stop() {
   stopping_ = true;
   for (auto& thread : taken_up_) thread.join();
-  images_.OnTakeOver(nullptr);
+  taken_up_.clear();
 }
 
 Status Departures::Resume() {
@@ -154,7 +160,14 @@ Status Departures::NoteOwner(const store::ImageIdentity& identity) {
   return Status();
 }
 
-void Departures::Close(LeaseId image) {
+void Departures::Close(LeaseId image, Whereabouts where) {
+  RegionId governed;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = records_.find(image);
+    if (found != records_.end()) governed = found->second.governed;
+  }
+  if (!governed.empty()) regions_.EndLeave(governed, where);  // first: without this record nobody would tell it
   const std::lock_guard lock(mutex_);
   const auto found = records_.find(image);
   if (found == records_.end()) return;
@@ -163,16 +176,16 @@ void Departures::Close(LeaseId image) {
     if (!block.link.empty()) ::unlink(block.link.c_str());
   }
   records_.erase(found);
-}
-
-void Departures::GivenBack(LeaseId image) {
-  Close(image);
-  log_.GivenBack(image);
+  if (where == Whereabouts::kLeft) log_.GivenBack(image);
 }
 
 std::unique_ptr<guest::MigratingVm> Departures::Connect(const DepartureRecord& record, bool& gone) {
   gone = !Lives(record);
   if (gone) return nullptr;
+  if (!record.governed.empty()) {  // QEMU serves one client a monitor, and its region may be that
+    auto monitor = regions_.MonitorOf(record.governed);
+    if (monitor && monitor->Connected()) return std::make_unique<guest::MigratingVm>(std::move(monitor));
+  }
   auto qmp = guest::Qmp::Connect(record.qmp_socket, Deadline::After(kQemuPatience));
   if (!qmp.ok()) return nullptr;
   return std::make_unique<guest::MigratingVm>(std::shared_ptr<guest::Qmp>(std::move(*qmp)));
@@ -182,7 +195,8 @@ void Departures::TakeUp(const DepartureRecord& record) {
   Log().info("{}: a hecad before this one has left a migration, {}", record.region,
              record.stage == DepartureStage::kOpened ? "at its switch-over or after" : "before its switch-over");
   // Before QEMU is asked anything: its main loop may be waiting for the dead hecad at a page that it writes.
-  if (Lives(record)) {
+  // Writes of a VM that is governed are never noted, and its userfaultfd is all that stands between absent pages and zeros.
+  if (record.governed.empty() && Lives(record)) {
     const Status dissolved = guest::DissolveWriteLogs({record.pid, record.start_time}, Deadline::After(kQemuPatience));
     if (!dissolved.ok()) Log().warn("{}: writes of the VM are still noted: {}", record.region, dissolved.ToString());
   }
@@ -239,8 +253,10 @@ bool Departures::Decide(const DepartureRecord& record, bool& arrived) {
   }
   if (opened && *state == StreamState::kDevice) return false;
   const auto back = vm->Cancel(Deadline::After(kQemuPatience));
-  if (!back.ok()) return false;
-  if (!*back) {
+  // QEMU may wait for a page of a region that is not taken back before this is decided: its word that it failed is enough.
+  const bool known = back.ok() || (!record.governed.empty() && vm->Now().state == StreamState::kFailed);
+  if (!known) return false;
+  if (back.ok() && !*back) {
     if (opened) return false;  // it says completed now: asked once more
     events_.Add(Severity::kError, EventKind::kAlarm, record.region, "the VM was switched over without its memory");
   }
@@ -251,6 +267,7 @@ bool Departures::Decide(const DepartureRecord& record, bool& arrived) {
 void Departures::CallOff(const DepartureRecord& record, guest::MigratingVm* vm) {
   const LeaseId id = record.image.lease.key.id;
   images_.Withdraw(id);
+  if (!record.governed.empty()) regions_.EndLeave(record.governed, Whereabouts::kStays);
   if (vm != nullptr) {
     if (const Status cleared = vm->ClearCapabilities(Deadline::After(kQemuPatience)); !cleared.ok()) {
       events_.Add(Severity::kError, EventKind::kAlarm, record.region,
@@ -265,7 +282,7 @@ void Departures::CallOff(const DepartureRecord& record, guest::MigratingVm* vm) 
   events_.Add(Severity::kWarning, EventKind::kAttachFailed, record.region,
               vm != nullptr ? "a migration was called off, the VM runs here: " + why : "the VM's process has ended");
   log_.End(id, migration::Phase::kAborted, {ErrorCode::kUnavailable, why});
-  Close(id);
+  Close(id, Whereabouts::kStays);
 }
 
 }  // namespace heca::node

@@ -8,6 +8,9 @@
 //                  failed, cancelled               takes the image back: the VM is here
 //                  device                          asks again
 //                  completed, or QEMU is gone      lends the image until it is given back
+//
+// A VM whose memory is governed takes its region along: called off means that the region is taken back here, given back that
+// it is forgotten (session_leave.cc).
 #pragma once
 
 #include <atomic>
@@ -28,12 +31,28 @@
 
 namespace heca::node {
 
+/// What has become of a VM that was to leave.
+enum class Whereabouts : std::uint8_t { kInvalid = 0, kStays = 1, kLeft = 2 };
+
+/// The regions of VMs that are governed and leave: whoever has them is told how it ended. Thread-safe.
+class LeavingRegions {
+ public:
+  virtual ~LeavingRegions() = default;
+  /// May be repeated, and the region may not exist any more.
+  virtual void EndLeave(const RegionId& region, Whereabouts where) = 0;
+  /// Of its VM; null: not connected.
+  [[nodiscard]] virtual std::shared_ptr<guest::Qmp> MonitorOf(const RegionId& region) = 0;
+};
+
 /// Thread-safe.
 class Departures {
  public:
-  Departures(std::string directory, store::ImageSponsor& images, EventLog& events, DepartureLog& log);
+  Departures(std::string directory, store::ImageSponsor& images, LeavingRegions& regions, EventLog& events,
+             DepartureLog& log);
   /// Leaves what is under way to the next hecad.
   ~Departures();
+  /// The same, as long as the regions are still there.
+  void Stop();
   Departures(const Departures&) = delete;
   Departures& operator=(const Departures&) = delete;
 
@@ -44,10 +63,8 @@ class Departures {
   Status Begin(DepartureRecord record);
   /// The image is about to be readable: from here on it must outlive hecad and QEMU.
   Status NoteOpened(LeaseId image);
-  /// It is over: the VM is here, or nobody needs its memory here any more.
-  void Close(LeaseId image);
-  /// It is over: the destination has all of it.
-  void GivenBack(LeaseId image);
+  /// It is over: the VM is here, or the destination has all of it.
+  void Close(LeaseId image, Whereabouts where);
 
  private:
   /// Another hecad of the destination has taken the image over.
@@ -65,6 +82,7 @@ class Departures {
 
   const DepartureJournal journal_;
   store::ImageSponsor& images_;
+  LeavingRegions& regions_;
   EventLog& events_;
   DepartureLog& log_;
   std::mutex mutex_;  ///< of the records

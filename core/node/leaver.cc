@@ -14,8 +14,34 @@ constexpr std::chrono::seconds kPatience{5};
 
 }  // namespace
 
+namespace {
+
+/// The VM's monitor, which serves one client: where its memory is governed, that is the region's.
+Result<std::shared_ptr<guest::Qmp>> MonitorOf(Session* session, const std::string& socket, Deadline deadline) {
+  if (session != nullptr) {
+    auto monitor = session->Monitor();
+    if (monitor && monitor->Connected()) return monitor;
+    return Status(ErrorCode::kUnavailable, "QEMU's monitor is not connected: try again in a few seconds");
+  }
+  HECA_ASSIGN_OR_RETURN(auto monitor, guest::Qmp::Connect(socket, deadline));
+  return std::shared_ptr<guest::Qmp>(std::move(monitor));
+}
+
+}  // namespace
+
+std::optional<control::Governed> HandedWith(const Leaver& leaver) {
+  if (!leaver.region) return std::nullopt;
+  return leaver.region->session().Handed();
+}
+
+Status CheckMode(const Leaver& leaver, control::MigrationMode mode) {
+  if (!leaver.region || mode == control::MigrationMode::kPostCopy) return {};
+  return {ErrorCode::kUnsupported, "the memory of '" + leaver.record.region + "' is governed, and does not move by " +
+                                       std::string(ToString(mode)) + ": use post-copy, or detach it first"};
+}
+
 Result<Leaver> MakeLeaver(const AttachTarget& target, const std::string& qmp_socket, const os::UffdAbilities& abilities,
-                          Millis io_grace) {
+                          Millis io_grace, std::shared_ptr<Session> session) {
   const guest::GuestIdentity& identity = target.identity;
   const std::string socket = qmp_socket.empty() ? identity.qmp_path : qmp_socket;
   const pid_t pid = identity.process.pid;
@@ -24,7 +50,7 @@ Result<Leaver> MakeLeaver(const AttachTarget& target, const std::string& qmp_soc
                   "process " + std::to_string(pid) + " is no QEMU with a QMP socket for hecad: name one with --qmp");
   }
   const Deadline deadline = Deadline::After(kPatience);
-  HECA_ASSIGN_OR_RETURN(std::shared_ptr<guest::Qmp> monitor, guest::Qmp::Connect(socket, deadline));
+  HECA_ASSIGN_OR_RETURN(const std::shared_ptr<guest::Qmp> monitor, MonitorOf(session.get(), socket, deadline));
   HECA_ASSIGN_OR_RETURN(const guest::GuestFacts facts, guest::GatherFacts(pid, monitor.get(), {}, deadline));
   HECA_RETURN_IF_ERROR(guest::ToStatus(guest::Judge(facts)));
   HECA_ASSIGN_OR_RETURN(auto blocks, guest::QemuRamBlocks(pid, *monitor, deadline));
@@ -43,9 +69,13 @@ Result<Leaver> MakeLeaver(const AttachTarget& target, const std::string& qmp_soc
   }
   leaver.notes = WriteNotes(pid, monitor, leaver.ram, abilities, io_grace);
   leaver.vm = std::make_shared<guest::MigratingVm>(monitor);
-  leaver.monitor = std::move(monitor);
+  leaver.monitor = monitor;
   HECA_ASSIGN_OR_RETURN(const std::string state, leaver.vm->RunState(deadline));
   leaver.record.ran = state == "running";
+  if (session) {
+    leaver.record.governed = session->name();
+    HECA_ASSIGN_OR_RETURN(leaver.region, LeavingRegion::Begin(std::move(session)));
+  }
   return leaver;
 }
 

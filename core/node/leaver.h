@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "heca/status.h"
 #include "node/departure_record.h"
 #include "node/host.h"
+#include "node/leaving_region.h"
 #include "node/write_notes.h"
 #include "os/probe_uffd.h"
 #include "store/ram_image.h"
@@ -25,10 +27,17 @@ struct Leaver {
   std::shared_ptr<guest::Qmp> monitor;
   std::vector<guest::AddressRange> ram;
   WriteNotes notes;
+  std::unique_ptr<LeavingRegion> region;  ///< null: its memory is not governed
 };
 
-/// Refused by name: what is no QEMU, has no QMP socket for hecad, or has memory that cannot be served.
+/// `session` governs its memory, or is null. Refused by name: what is no QEMU, has no QMP socket for hecad, or has memory
+/// that cannot be served.
 [[nodiscard]] Result<Leaver> MakeLeaver(const AttachTarget& target, const std::string& qmp_socket,
-                                        const os::UffdAbilities& abilities, Millis io_grace);
+                                        const os::UffdAbilities& abilities, Millis io_grace,
+                                        std::shared_ptr<Session> session);
+/// What is handed over with it; none: its memory is not governed.
+[[nodiscard]] std::optional<control::Governed> HandedWith(const Leaver& leaver);
+/// Memory that is governed moves by post-copy only.
+[[nodiscard]] Status CheckMode(const Leaver& leaver, control::MigrationMode mode);
 
 }  // namespace heca::node

@@ -33,6 +33,9 @@ class PreparedAlready final : public control::MigrationApi {
   explicit PreparedAlready(std::unique_ptr<control::MigrationApi> there) : there_(std::move(there)) {}
   Result<control::Departing> Depart(const control::DepartRequest& request) override { return there_->Depart(request); }
   Status Prepare(const control::PrepareRequest&) override { return {}; }
+  Status Place(const RegionId& region, const control::LeaseKey& image, const control::Placement& placement) override {
+    return there_->Place(region, image, placement);
+  }
   Status Open(const RegionId& region, const control::LeaseKey& image) override { return there_->Open(region, image); }
   Status Tell(const RegionId& region, const control::LeaseKey& image, control::PageNews news,
               const std::vector<control::PageRun>& runs) override {
@@ -60,7 +63,7 @@ struct Leavers::Entry final : control::ProgressSink {
         request(std::move(prepare)),
         course(std::move(the_course)),
         vm(leaver.vm, std::move(leaver.notes)),
-        image(images, departures, lease),
+        image(images, departures, lease, std::move(leaver.region)),
         there(std::move(destination)),
         watch(log, lease, std::move(info), there, *this, vm),
         departure(vm, image, watch, request, course.plan, *course.steering, {.stream = patience}) {}
@@ -101,9 +104,12 @@ struct Leavers::Entry final : control::ProgressSink {
 Leavers::Leavers(EventLog& events, DepartureLog& log, Helm& helm, FindLeaver find, Millis patience)
     : events_(events), log_(log), helm_(helm), find_(std::move(find)), patience_(patience) {}
 
-Leavers::~Leavers() {
+Leavers::~Leavers() { Stop(); }
+
+void Leavers::Stop() {
   stopping_ = true;
   for (auto& entry : entries_) entry->thread.join();
+  entries_.clear();
 }
 
 void Leavers::Use(store::ImageSponsor& images, Departures& departures) {
@@ -132,11 +138,13 @@ Result<control::Departing> Leavers::Depart(const control::DepartRequest& request
   HECA_RETURN_IF_ERROR(CallOffFormer(request.domain));
   HECA_ASSIGN_OR_RETURN(Leaver leaver, find_(request));
   HECA_ASSIGN_OR_RETURN(auto there, control::MigrationClient::Create({.endpoint = request.destination_address}));
-  HECA_ASSIGN_OR_RETURN(control::Lease lease, images_->Offer(leaver.record.region, std::move(leaver.image)));
   control::PrepareRequest prepared;
   const RegionId region = prepared.region = leaver.record.region;
-  leaver.record.image = {request.destination_node, request.destination_address, lease, {}};
   const Helm::Course course = helm_.Take(region, {.mode = request.mode}, 0);
+  HECA_RETURN_IF_ERROR(CheckMode(leaver, course.plan.mode));
+  HECA_ASSIGN_OR_RETURN(control::Lease lease, images_->Offer(region, std::move(leaver.image)));
+  control::Departing departing{lease, std::move(leaver.blocks), HandedWith(leaver)};
+  leaver.record.image = {request.destination_node, request.destination_address, lease, {}};
   control::MigrationInfo info;
   info.domain = request.domain;
   info.destination = request.destination_node;
@@ -173,7 +181,7 @@ Result<control::Departing> Leavers::Depart(const control::DepartRequest& request
     }
     made->over = true;
   });
-  return control::Departing{lease, std::move(leaver.blocks)};
+  return departing;
 }
 
 bool Leavers::Knows(const control::LeaseKey& image) const {

@@ -34,6 +34,8 @@ class Leavers {
   Leavers(EventLog& events, DepartureLog& log, Helm& helm, FindLeaver find, Millis patience = std::chrono::seconds(30));
   /// Calls off what has not been switched over; the rest is journaled and goes on with the next hecad.
   ~Leavers();
+  /// The same, as long as what they lean on is still there.
+  void Stop();
 
   /// Set once, before the first Depart; both outlive this object.
   void Use(store::ImageSponsor& images, Departures& departures);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "node/leaving.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/log.h"
@@ -86,11 +87,29 @@ Status LeavingGuest::Restore() { return vm_->ClearCapabilities(Deadline::After(k
 
 LentRam::~LentRam() {
   if (kept_ && !GivenBack()) return;
-  kept_ ? departures_.GivenBack(lease_.key.id) : departures_.Close(lease_.key.id);
+  departures_.Close(lease_.key.id, kept_ ? Whereabouts::kLeft : Whereabouts::kStays);
   images_.Withdraw(lease_.key.id);
 }
 
+void LentRam::Keep() {
+  kept_ = true;
+  if (region_) region_->Keep();
+}
+
+void LentRam::Withdraw() {
+  images_.Withdraw(lease_.key.id);
+  if (region_) region_->session().Stay();
+}
+
+Result<std::optional<control::Placement>> LentRam::Rest() {
+  if (!region_) return std::optional<control::Placement>();
+  HECA_ASSIGN_OR_RETURN(control::Placement placement, region_->session().Rest());
+  elsewhere_ = placement.runs;
+  return std::optional<control::Placement>(std::move(placement));
+}
+
 Status LentRam::Open() {
+  if (region_) HECA_RETURN_IF_ERROR(region_->session().HandOver());
   HECA_RETURN_IF_ERROR(departures_.NoteOpened(lease_.key.id));
   return images_.OpenImage(lease_.key.id);
 }
@@ -99,7 +118,18 @@ Result<std::vector<control::PageRun>> LentRam::Holes() const {
   HECA_ASSIGN_OR_RETURN(const auto holes, images_.Holes(lease_.key));
   std::vector<control::PageRun> runs;
   runs.reserve(holes.size());
-  for (const auto& hole : holes) runs.push_back({hole.first, hole.pages});
+  // Where a page lies at a sponsor there is a hole too, and it says nothing of the page.
+  auto away = elsewhere_.begin();
+  for (const auto& hole : holes) {
+    std::uint64_t first = hole.first;
+    const std::uint64_t end = hole.first + hole.pages;
+    while (away != elsewhere_.end() && away->first + away->pages <= first) ++away;
+    for (auto at = away; at != elsewhere_.end() && at->first < end; ++at) {
+      if (at->first > first) runs.push_back({first, at->first - first});
+      first = std::min(end, at->first + at->pages);
+    }
+    if (first < end) runs.push_back({first, end - first});
+  }
   return runs;
 }
 

@@ -13,6 +13,7 @@
 #include "guest/migrating_vm.h"
 #include "migration/leaving_vm.h"
 #include "node/departures.h"
+#include "node/leaving_region.h"
 #include "node/write_notes.h"
 #include "store/image_sponsor.h"
 
@@ -85,27 +86,33 @@ class LeavingDomain final : public LeavingGuest {
   std::thread holder_;
 };
 
-/// Withdrawn at its end, unless it is to be kept.
+/// Withdrawn at its end, unless it is to be kept; of a VM that is governed it is only a part, and the region goes with it.
 class LentRam final : public migration::LentImage {
  public:
-  LentRam(store::ImageSponsor& images, Departures& departures, control::Lease lease)
-      : images_(images), departures_(departures), lease_(std::move(lease)) {}
+  /// `region` may be null.
+  LentRam(store::ImageSponsor& images, Departures& departures, control::Lease lease, std::unique_ptr<LeavingRegion> region)
+      : images_(images), departures_(departures), lease_(std::move(lease)), region_(std::move(region)) {}
   ~LentRam() override;
   LentRam(const LentRam&) = delete;
   LentRam& operator=(const LentRam&) = delete;
 
   [[nodiscard]] const control::Lease& lease() const override { return lease_; }
   Status Show() override { return images_.OpenImage(lease_.key.id); }
+  Result<std::optional<control::Placement>> Rest() override;
   Status Open() override;
   [[nodiscard]] Result<std::vector<control::PageRun>> Holes() const override;
-  void Withdraw() override { images_.Withdraw(lease_.key.id); }
-  void Keep() override { kept_ = true; }
+  void Withdraw() override;
+  void Keep() override;
   [[nodiscard]] bool GivenBack() const override;
+  /// Its VM does not run here any more; only of a VM that is governed.
+  Status RaiseFence(const std::vector<guest::AddressRange>& ram) { return region_->session().RaiseFence(ram); }
 
  private:
   store::ImageSponsor& images_;
   Departures& departures_;
   const control::Lease lease_;
+  const std::unique_ptr<LeavingRegion> region_;
+  std::vector<control::PlacedRun> elsewhere_;  ///< in the order of the pages
   bool kept_ = false;
 };
 

@@ -108,6 +108,7 @@ Status Node::Impl::Welcome(const control::DomainEvent& event, const domain::Heca
     prepare.image = departing->image;
     prepare.blocks = departing->blocks;
     prepare.domain = event.domain;
+    prepare.governed = departing->governed;
     const Status prepared = arrivals.Prepare(prepare);
     if (!prepared.ok()) {
       const Status told = source->Abort(prepare.region, prepare.image.key, std::string(prepared.message()));
@@ -126,17 +127,30 @@ Result<Leaver> Node::Impl::Leave(const control::DepartRequest& request) {
   if (target.identity.uuid != request.uuid) {
     return Status(ErrorCode::kNotFound, "another domain is called '" + request.domain + "' here", ErrorScope::kRegion);
   }
-  HECA_RETURN_IF_ERROR(CheckUngoverned(target.identity.process.pid));
-  return MakeLeaver(target, "", abilities, config.io_grace);
+  return MakeLeaverOf(target, "");
 }
 
-Status Node::Impl::CheckUngoverned(std::int32_t pid) {
-  for (const auto& session : All()) {
-    if (session->pid() != pid || session->ended()) continue;
-    return {ErrorCode::kUnsupported, "the memory of process " + std::to_string(pid) + " is governed, as region '" +
-                                         session->name() + "': detach it first (this version moves whole VMs only)"};
+Result<Leaver> Node::Impl::MakeLeaverOf(const AttachTarget& target, const std::string& qmp_socket) {
+  std::shared_ptr<Session> governs;
+  for (auto& session : All()) {
+    if (session->pid() == target.identity.process.pid && !session->ended()) governs = std::move(session);
   }
-  return {};
+  return MakeLeaver(target, qmp_socket, abilities, config.io_grace, std::move(governs));
+}
+
+void Node::Impl::EndLeave(const RegionId& region, Whereabouts where) {
+  const auto session = Find(region);
+  if (!session.ok()) return;
+  if (where == Whereabouts::kStays) {
+    (*session)->Stay();
+  } else if (const Status left = (*session)->Left(); !left.ok()) {
+    Log().error("{}: has left, and is still in the journal: {}", region, left.ToString());
+  }
+}
+
+std::shared_ptr<guest::Qmp> Node::Impl::MonitorOf(const RegionId& region) {
+  const auto session = Find(region);
+  return session.ok() ? (*session)->Monitor() : nullptr;
 }
 
 }  // namespace heca::node

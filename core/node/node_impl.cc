@@ -38,6 +38,8 @@ Node::Impl::~Impl() {
   }
   changed_.notify_all();
   if (housekeeper_.joinable()) housekeeper_.join();
+  leavers.Stop();
+  if (owned_sponsor_side) owned_sponsor_side->departures().Stop();
   for (auto& [name, region] : regions_) region.keeper->Stop();
   regions_.clear();
 }
@@ -53,7 +55,7 @@ Status Node::Impl::Start() {
     if (config.resume) HECA_RETURN_IF_ERROR(ResumeAll());
   }
   if (config.donate.value() > 0 || config.compute) {
-    HECA_ASSIGN_OR_RETURN(auto side, SponsorSide::Start(config, boot_id, events, departure_log));
+    HECA_ASSIGN_OR_RETURN(auto side, SponsorSide::Start(config, boot_id, *this, events, departure_log));
     leavers.Use(side->images(), side->departures());
     sponsor_side.store(side.get());
     owned_sponsor_side = std::move(side);

@@ -38,10 +38,10 @@
 
 namespace heca::node {
 
-class Node::Impl {
+class Node::Impl final : private LeavingRegions {
  public:
   explicit Impl(NodeConfig given);
-  ~Impl();
+  ~Impl() override;
 
   Status Start();
   [[nodiscard]] SessionContext Context() { return {config, boot_id, abilities, events, budget, journal, *sponsors}; }
@@ -53,8 +53,8 @@ class Node::Impl {
   Result<std::shared_ptr<Session>> Receive(const control::PrepareRequest& request);
   /// A VM of this node that libvirt is about to send to another one.
   Result<Leaver> Leave(const control::DepartRequest& request);
-  /// kUnsupported: memory that is governed here cannot leave yet.
-  [[nodiscard]] Status CheckUngoverned(std::int32_t pid);
+  /// The same of any VM; its region leaves with it.
+  Result<Leaver> MakeLeaverOf(const AttachTarget& target, const std::string& qmp_socket);
   /// libvirt is about to make a QEMU for a VM that comes.
   void Expect(const std::string& domain);
   /// That was said of it a moment ago; once.
@@ -88,6 +88,9 @@ class Node::Impl {
   Crossing crossing{arrivals, leavers};
 
  private:
+  void EndLeave(const RegionId& region, Whereabouts where) override;
+  [[nodiscard]] std::shared_ptr<guest::Qmp> MonitorOf(const RegionId& region) override;
+
   struct Region {
     /// Shared with calls under way: a region may be detached by one caller while another one asks for its statistics.
     std::shared_ptr<Session> session;

@@ -23,13 +23,12 @@ Status CheckSpec(const control::MigrateSpec& spec) {
   return {};
 }
 
-Result<Leaver> FindLeaver(const control::MigrateSpec& spec, const os::UffdAbilities& abilities, Millis io_grace) {
+control::AttachSpec Named(const control::MigrateSpec& spec) {
   control::AttachSpec named;
   named.pid = spec.pid;
   named.domain = spec.domain;
   named.qmp_socket = spec.qmp_socket;
-  HECA_ASSIGN_OR_RETURN(const AttachTarget target, FindTarget(named));
-  return MakeLeaver(target, spec.qmp_socket, abilities, io_grace);
+  return named;
 }
 
 }  // namespace
@@ -41,8 +40,10 @@ Result<control::MigrationSummary> Node::Migrate(const control::MigrateSpec& spec
     return Status(ErrorCode::kFailedPrecondition, "this hecad only lends memory; set compute = true to migrate VMs");
   }
   HECA_ASSIGN_OR_RETURN(const cluster::PeerConfig peer, impl_->sponsors->Resolve(spec.destination));
-  HECA_ASSIGN_OR_RETURN(Leaver leaver, FindLeaver(spec, impl_->abilities, impl_->config.io_grace));
-  HECA_RETURN_IF_ERROR(impl_->CheckUngoverned(leaver.record.pid));
+  HECA_ASSIGN_OR_RETURN(const AttachTarget target, FindTarget(Named(spec)));
+  HECA_ASSIGN_OR_RETURN(Leaver leaver, impl_->MakeLeaverOf(target, spec.qmp_socket));
+  const Helm::Course course = impl_->helm.Take(leaver.record.region, {spec.mode, spec.downtime_goal}, spec.bandwidth);
+  HECA_RETURN_IF_ERROR(CheckMode(leaver, course.plan.mode));
   HECA_ASSIGN_OR_RETURN(const auto destination, control::MigrationClient::Create({.endpoint = peer.endpoint}));
 
   control::PrepareRequest request;
@@ -53,16 +54,18 @@ Result<control::MigrationSummary> Node::Migrate(const control::MigrateSpec& spec
   request.pid = spec.destination_pid;
   request.qmp_socket = spec.destination_qmp;
   request.uri = spec.uri;
+  request.governed = HandedWith(leaver);
   HECA_ASSIGN_OR_RETURN(request.image, side->images().Offer(request.region, std::move(leaver.image)));
 
-  LentRam image(side->images(), side->departures(), request.image);
+  const bool governed = leaver.region != nullptr;
+  LentRam image(side->images(), side->departures(), request.image, std::move(leaver.region));
   leaver.record.image = {spec.destination, peer.endpoint, request.image, {}};
   const pid_t pid = leaver.record.pid;
   HECA_RETURN_IF_ERROR(side->departures().Begin(std::move(leaver.record)));
-  LeavingQemu vm(leaver.vm, std::move(leaver.notes), spec.uri, [pid, monitor = leaver.monitor, ram = leaver.ram, this] {
+  LeavingQemu vm(leaver.vm, std::move(leaver.notes), spec.uri, [&, monitor = leaver.monitor, ram = leaver.ram] {
+    if (governed) return image.RaiseFence(ram);
     return guest::RaiseFence(pid, *monitor, ram, impl_->abilities, Deadline::After(kFencePatience));
   });
-  const Helm::Course course = impl_->helm.Take(request.region, {spec.mode, spec.downtime_goal}, spec.bandwidth);
   control::MigrationInfo info;
   info.destination = spec.destination;
   info.domain = spec.domain;

@@ -19,22 +19,25 @@ std::string Encode(const RegionRecord& record) {
                       {"file_offset", block.file_offset},
                       {"inode", block.inode}});
   }
-  const json document{{"version", 1},
-                      {"name", record.name},
-                      {"phase", static_cast<int>(record.phase)},
-                      {"pid", record.pid},
-                      {"start_time", record.start_time},
-                      {"domain", record.domain},
-                      {"qmp_socket", record.qmp_socket},
-                      {"target_fd", record.target_fd},
-                      {"page_size", record.page_size},
-                      {"limit", record.limit},
-                      {"page_loss", static_cast<int>(record.page_loss)},
-                      {"vm_stopped", record.vm_stopped},
-                      {"capture_stop_ns", record.capture_stop_ns},
-                      {"attached_at_s", record.attached_at_s},
-                      {"blocks", blocks},
-                      {"lease", LeaseToJson(record.lease)}};
+  json document{{"version", 1},
+                {"name", record.name},
+                {"phase", static_cast<int>(record.phase)},
+                {"pid", record.pid},
+                {"start_time", record.start_time},
+                {"domain", record.domain},
+                {"qmp_socket", record.qmp_socket},
+                {"target_fd", record.target_fd},
+                {"page_size", record.page_size},
+                {"limit", record.limit},
+                {"page_loss", static_cast<int>(record.page_loss)},
+                {"vm_stopped", record.vm_stopped},
+                {"capture_stop_ns", record.capture_stop_ns},
+                {"attached_at_s", record.attached_at_s},
+                {"blocks", blocks},
+                {"lease", LeaseToJson(record.lease)},
+                {"handed_over", record.handed_over},
+                {"image_slots", record.image_slots}};
+  if (record.image) document["image"] = LeaseToJson(*record.image);
   return document.dump(2);
 }
 
@@ -63,7 +66,10 @@ Result<RegionRecord> Decode(const std::string& text) {
                                           block.at("bytes"), block.at("file_offset"), block.at("inode")});
     }
     record.lease = LeaseFromJson(from.at("lease"));
-    if (record.phase < RecordPhase::kAttaching || record.phase > RecordPhase::kDetaching) {
+    record.handed_over = from.value("handed_over", false);  // these three are younger than the first release
+    record.image_slots = from.value("image_slots", 0U);
+    if (from.contains("image")) record.image = LeaseFromJson(from.at("image"));
+    if (record.phase < RecordPhase::kAttaching || record.phase > RecordPhase::kLeaving) {
       return Status(ErrorCode::kDataLoss, "the record has no valid phase");
     }
     return record;

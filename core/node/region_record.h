@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,8 @@ enum class RecordPhase : std::uint8_t {
   kActive = 2,
   kEnding = 3,     ///< nothing is away; only the lease is still to be given back
   kDetaching = 4,  ///< governed; all pages are to come home
+  kArriving = 5,   ///< governed, of a VM that is coming: its lease is its former host's still, and may only be read
+  kLeaving = 6,    ///< of a VM that is leaving: not governed; whose it is, its departure's record tells
 };
 
 struct RegionRecord {
@@ -58,6 +61,10 @@ struct RegionRecord {
   std::int64_t attached_at_s = 0;  ///< Unix time
   std::vector<BlockRecord> blocks;
   LeaseRecord lease;
+  bool handed_over = false;  ///< the lease may have another owner, and is to be taken back from whatever epoch
+  // Of a VM that came here governed.
+  std::uint32_t image_slots = 0;     ///< the lease's slots are counted behind these (store/joined_store.h)
+  std::optional<LeaseRecord> image;  ///< of its memory, at its former host; none: given back
 };
 
 /// Text form, and back. Unknown keys are ignored, a missing one or a wrong type is kDataLoss with its name.

@@ -48,7 +48,25 @@ std::shared_ptr<Governance> Session::Governing() const {
   return governing_;
 }
 
+RecordPhase Session::phase() const {
+  const std::lock_guard lock(record_mutex_);
+  return record_.phase;
+}
+
+Status Session::IsLeaving() const {
+  return {ErrorCode::kBusy, "the VM of region '" + name_ + "' is moving to another host"};
+}
+
+Status Session::CheckSettled() const {
+  if (leaving_) return IsLeaving();
+  if (phase() == RecordPhase::kArriving || (came_governed() && phase() == RecordPhase::kAttaching)) {
+    return {ErrorCode::kBusy, "the VM of region '" + name_ + "' is on its way to this host"};
+  }
+  return {};
+}
+
 Result<std::shared_ptr<Governance>> Session::Governed() const {
+  if (leaving_ && state_ == control::RegionState::kLeaving) return IsLeaving();
   if (auto governance = Governing()) return governance;
   std::string why;
   {
@@ -139,6 +157,7 @@ Status Session::WaitForLimit(control::ProgressSink& progress) {
 Status Session::Limit(Bytes limit, control::ProgressSink& progress) {
   const std::unique_lock operation(operation_mutex_, std::try_to_lock);
   if (!operation) return Status(ErrorCode::kBusy, "region '" + name_ + "' is being changed by another call");
+  HECA_RETURN_IF_ERROR(CheckSettled());
   HECA_ASSIGN_OR_RETURN(const auto governance, Governed());
   if (detach_step_ != DetachStep::kNone) {
     return Status(ErrorCode::kBusy, "region '" + name_ + "' is being detached");
@@ -164,11 +183,12 @@ Status Session::Limit(Bytes limit, control::ProgressSink& progress) {
 Status Session::Resolve(control::LostPages how) {
   const std::unique_lock operation(operation_mutex_, std::try_to_lock);
   if (!operation) return Status(ErrorCode::kBusy, "region '" + name_ + "' is being changed by another call");
+  HECA_RETURN_IF_ERROR(CheckSettled());
   HECA_ASSIGN_OR_RETURN(const auto governance, Governed());
   fault::RegionEngine& engine = *governance->engine;
   const region::PageCounts pages = engine.Stats().pages;
   const std::uint64_t lost = pages.Of(region::PageState::kLost) + pages.Of(region::PageState::kPoisoned);
-  const bool store_lost = governance->store->Health() == StoreHealth::kLost;
+  const bool store_lost = governance->pages().Health() == StoreHealth::kLost;
   if (lost == 0 && !(store_lost && how == control::LostPages::kAskAgain)) {
     return Status(ErrorCode::kFailedPrecondition, "no page of region '" + name_ + "' is known to be lost");
   }
@@ -193,17 +213,37 @@ Status Session::Resolve(control::LostPages how) {
   return Status(ErrorCode::kInvalidArgument, "say what to do with lost pages: ask again, poison, or zero");
 }
 
-Status Session::FreeLease() {
-  if (making_ && making_->store) return making_->store->Free();
-  if (record_.lease.lease.key.id == LeaseId()) return Status();  // none was reserved
-  HECA_ASSIGN_OR_RETURN(const auto sponsor, Sponsors::Client(record_.lease.address));
-  const Status freed = sponsor->Free(record_.lease.lease.key);
+namespace {
+
+Status FreeAt(const LeaseRecord& lease) {
+  if (lease.lease.key.id == LeaseId()) return Status();  // none was reserved
+  HECA_ASSIGN_OR_RETURN(const auto sponsor, Sponsors::Client(lease.address));
+  const Status freed = sponsor->Free(lease.lease.key);
   return freed.code() == ErrorCode::kNotFound ? Status() : freed;
+}
+
+}  // namespace
+
+Status Session::FreeLease() {
+  if (record_.image) {
+    HECA_RETURN_IF_ERROR(making_ && making_->image ? making_->image->Free() : FreeAt(*record_.image));
+  }
+  if (making_ && making_->store) return making_->store->Free();
+  if (record_.handed_over) {  // it may be at an epoch that only its last owner knows
+    HECA_ASSIGN_OR_RETURN(const control::TakeOverRequest request, ClaimLease(record_.lease, true));
+    HECA_ASSIGN_OR_RETURN(const auto sponsor, Sponsors::Client(record_.lease.address));
+    const auto taken = sponsor->TakeOver(request);
+    if (taken.status().code() == ErrorCode::kNotFound) return Status();
+    HECA_RETURN_IF_ERROR(taken.status());
+    OnLease(*taken);
+  }
+  return FreeAt(record_.lease);
 }
 
 Status Session::End() {
   const std::lock_guard ending(end_mutex_);
   if (erased_) return Status();
+  LeaveLease();  // of a VM that never came to run here
   if (state_ != control::RegionState::kEnding) {
     state_ = control::RegionState::kEnding;
     if (making_ && making_->engine) making_->engine->Stop();

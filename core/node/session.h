@@ -27,6 +27,7 @@
 #include "control/region_stats.h"
 #include "fault/engine.h"
 #include "guest/capture.h"
+#include "guest/fence.h"
 #include "guest/qmp.h"
 #include "guest/vm_control.h"
 #include "node/arriving.h"
@@ -64,6 +65,21 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   /// that wait until OpenArrival. session_arrive.cc tells what a crash leaves.
   static Result<std::unique_ptr<Session>> Arrive(const SessionContext& context, const AttachTarget& target,
                                                  const control::PrepareRequest& request);
+  // Of a governed VM that moves to another host: session_leave.cc tells the order, and what a crash leaves.
+  /// From now on nothing but Rest, HandOver, Left and Stay changes it.
+  Status BeginLeave();
+  [[nodiscard]] control::Governed Handed() const;
+  /// Its VM is stopped: ends the engine, as if this hecad had crashed, and tells where the pages lie that are not here.
+  Result<control::Placement> Rest();
+  /// Journals that another node may take the lease over.
+  Status HandOver();
+  /// Its VM stays: taken back as after a restart, by its Keeper. Does nothing to a region that does not leave.
+  void Stay();
+  /// Its VM has left with the lease: forgets the region.
+  Status Left();
+  /// Its VM does not run here any more, whatever it is told.
+  Status RaiseFence(const std::vector<guest::AddressRange>& ram) const;
+
   /// A region of the journal, not governed yet: its Keeper takes it back.
   static std::unique_ptr<Session> Recall(const SessionContext& context, const RegionId& region);
   /// Leaves the region to the next hecad, unless it was detached.
@@ -79,7 +95,9 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   Status Resolve(control::LostPages how);
 
   // As Kept.
-  [[nodiscard]] bool waiting() const override { return state_ == control::RegionState::kResuming && !ended(); }
+  [[nodiscard]] bool waiting() const override {
+    return state_ == control::RegionState::kResuming && !leaving_ && !ended();
+  }
   Status TakeBack() override;
   void NoteTrouble(const Status& why, Millis next_try) override;
   void Tick() override;
@@ -90,6 +108,10 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   Status OpenArrival() override;
   Status Tell(control::PageNews news, const std::vector<control::PageRun>& runs) override;
   void SetPace(Bytes a_second) override;
+  Status Place(const control::Placement& placement) override;
+  Status Settle() override;
+  [[nodiscard]] bool came_governed() const override;
+  [[nodiscard]] bool holds_image() const override;
   void BringArrivalHome() override;
   void CallOffArrival() override;
   [[nodiscard]] bool detached() const override { return detach_step_ == DetachStep::kDone; }
@@ -116,12 +138,23 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   Status FindMemory(const control::AttachSpec& spec);
   Status ReserveAndConnect(const control::AttachSpec& spec);
   Status Connect(const std::string& sponsor, const std::string& address, const control::Lease& lease);
+  /// Limit, Resolve and Detach of a VM that is on its way are kBusy.
+  [[nodiscard]] Status CheckSettled() const;
+  [[nodiscard]] Status IsLeaving() const;
   Status CaptureAndStart();
   void RollBack();
   // session_arrive.cc
   Status CheckItWaits() const;
   Status CompareBlocks(const control::PrepareRequest& request) const;
   Status CaptureForArrival();
+  Status ConnectGoverned(const control::PrepareRequest& request);
+  Status OpenGoverned(Governance& governance);
+  /// The lease stays its former owner's: only the image is left to be given back.
+  void LeaveLease();
+  /// Gives the image back once nothing of it is needed, and finds a VM that runs.
+  void StepArrival(Governance& governance);
+  void ReturnImage(Governance& governance);
+  [[nodiscard]] RecordPhase phase() const;
   /// True once its process is gone.
   [[nodiscard]] bool EndWaitingQemu();
   // session_resume.cc
@@ -136,7 +169,9 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   // shared by attach and resume
   Status MakeGuard(std::shared_ptr<guest::Qmp> monitor);
   Status StartEngine(guest::CapturedUffd captured, region::PageTable table, fault::StartMode mode);
-  [[nodiscard]] store::RemoteOptions StoreOptions() const;
+  [[nodiscard]] store::RemoteOptions StoreOptions(const LeaseRecord& lease) const;
+  /// Journals that the lease is to be taken over, unless that is done already, and tells how.
+  Result<control::TakeOverRequest> ClaimLease(LeaseRecord& lease, bool back);
   [[nodiscard]] std::string TableStoreName() const;
   // session_monitor.cc
   Status OpenMonitor(Deadline deadline);
@@ -168,8 +203,20 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   void WatchReach(Governance& governance);
   void Tell(control::Severity severity, control::EventKind kind, std::string text) const;
 
+  /// What the store of the image tells: it is the other node's, and no page of it is lost as long as that lives.
+  class ImageWatch final : public store::StoreObserver {
+   public:
+    explicit ImageWatch(Session& session) : session_(session) {}
+    void OnHealth(StoreHealth health, const Status& why) override;
+    void OnLease(const control::Lease& lease) override;
+
+   private:
+    Session& session_;
+  };
+
   const SessionContext context_;
   const RegionId name_;
+  ImageWatch image_watch_{*this};
 
   /// Of record_ where it changes (limit, lease, vm_stopped, phase), of trouble_, and of all that the record says until
   /// the region is governed.
@@ -197,6 +244,9 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   bool erased_ = false;         ///< by End: the name may belong to another region by now
   std::atomic<control::RegionState> state_{control::RegionState::kAttaching};
   std::atomic<bool> ended_{false};
+  std::atomic<bool> leaving_{false};
+  bool placed_ = false;                 ///< where all pages lie is known; under operation_mutex_
+  Clock::time_point next_arrival_look_{};  ///< Keeper only
   std::atomic<DetachStep> detach_step_{DetachStep::kNone};
   Deadline detach_patience_ = Deadline::After(Millis(0));  ///< Keeper only
   std::mutex events_mutex_;

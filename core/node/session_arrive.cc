@@ -9,6 +9,17 @@
 //                  must not run (Open will fail)
 //   detaching      takes it back and goes on bringing pages home   lends on
 //   ending         gives the lease back                            is free
+//
+// A VM that is governed comes with the lease of what is not in the image, and stays governed (docs/migration.md has the
+// whole table). It does not end: once no page needs the image, that is given back, and the lease is all there is.
+//
+//   journal says   crash here, and the next hecad                  the lease
+//   attaching      as above                                        is the source's
+//   arriving       takes it back and serves it; only reads the     this node's if the VM comes to run here, which the next
+//                  lease until it finds that the VM runs           hecad asks QEMU; else the source takes it back
+//   active         takes it back, draws the image's pages home     this node's
+//   active, and    takes it back as any region
+//   no image
 #include <algorithm>
 #include <thread>
 #include <utility>
@@ -34,12 +45,19 @@ Result<std::unique_ptr<Session>> Session::Arrive(const SessionContext& context, 
   spec.pid = request.pid;
   spec.domain = request.domain;
   spec.qmp_socket = request.qmp_socket;
+  if (request.governed) {
+    spec.local_limit = request.governed->limit;
+    spec.page_loss = request.governed->page_loss;
+  }
   HECA_ASSIGN_OR_RETURN(RegionRecord record, NewRecord(target, spec));
   std::unique_ptr<Session> session(new Session(context, std::move(record)));
   Status status = session->FindMemory(spec);
   if (status.ok()) status = session->CheckItWaits();
   if (status.ok()) status = session->CompareBlocks(request);
-  if (status.ok()) status = session->Connect(request.source_node, request.source_address, request.image);
+  if (status.ok()) {
+    status = request.governed ? session->ConnectGoverned(request)
+                              : session->Connect(request.source_node, request.source_address, request.image);
+  }
   if (status.ok()) status = session->MakeGuard(session->monitor_);
   if (status.ok()) status = session->CaptureForArrival();
   if (!status.ok()) {
@@ -91,6 +109,7 @@ Status Session::CaptureForArrival() {
 Status Session::OpenArrival() {
   const std::lock_guard operation(operation_mutex_);
   HECA_ASSIGN_OR_RETURN(const auto governance, Governed());
+  if (came_governed()) return OpenGoverned(*governance);
   {
     const std::lock_guard lock(record_mutex_);
     record_.phase = RecordPhase::kDetaching;
@@ -103,6 +122,9 @@ Status Session::OpenArrival() {
 
 Status Session::Tell(control::PageNews news, const std::vector<control::PageRun>& runs) {
   HECA_ASSIGN_OR_RETURN(const auto governance, Governed());
+  if (came_governed() && phase() == RecordPhase::kAttaching) {
+    return Status(ErrorCode::kUnsupported, "memory that is governed does not come ahead: use post-copy", ErrorScope::kRegion);
+  }
   const std::uint64_t pages = Size().value() / page_size_.value();
   std::vector<region::PageRun> checked;
   for (const auto& run : runs) {
@@ -130,14 +152,16 @@ void Session::BringArrivalHome() {
 
 void Session::CallOffArrival() {
   const std::lock_guard operation(operation_mutex_);
-  if (ended()) return;
-  if (state_ == control::RegionState::kDetaching && !EndWaitingQemu()) {
+  if (ended() || (came_governed() && phase() == RecordPhase::kActive)) return;
+  const bool opened = state_ == control::RegionState::kDetaching || phase() == RecordPhase::kArriving;
+  if (opened && !EndWaitingQemu()) {
     // It might still run, with memory that never came: its threads wait, as for a sponsor that is away.
     Tell(control::Severity::kError, control::EventKind::kAlarm,
          "the migration was called off and the QEMU that waited does not end: end it by hand, it must not run");
     return;
   }
   if (const auto governance = Governing()) governance->engine->Stop();
+  LeaveLease();
   if (const Status noted = NoteEnding(); !noted.ok()) Log().warn("{}: {}", name_, noted.ToString());
   if (auto closed = guest::CloseUffdInTarget({record_.pid, record_.start_time}, record_.target_fd,
                                              Deadline::After(kClosePatience));

@@ -167,7 +167,8 @@ Status Session::Connect(const std::string& sponsor, const std::string& address, 
   HECA_RETURN_IF_ERROR(Journal());
   making_ = std::make_shared<Governance>();
   HECA_ASSIGN_OR_RETURN(making_->sponsor, Sponsors::Client(record_.lease.address));
-  HECA_ASSIGN_OR_RETURN(making_->store, store::RemoteStore::Create(*making_->sponsor, lease, StoreOptions(), this));
+  HECA_ASSIGN_OR_RETURN(making_->store,
+                        store::RemoteStore::Create(*making_->sponsor, lease, StoreOptions(record_.lease), this));
   return Status();
 }
 
@@ -198,6 +199,7 @@ Status Session::StartEngine(guest::CapturedUffd captured, region::PageTable tabl
   config.min_residence = context_.config.min_residence;
   config.watermark_low = context_.config.watermark_low;
   config.watermark_high = context_.config.watermark_high;
+  config.held = came_governed() && (phase() == RecordPhase::kAttaching || phase() == RecordPhase::kArriving);
   config.prefetch = context_.config.prefetch;
   config.max_prefetch = context_.config.prefetch_max;
   auto policy = std::make_unique<fault::AdaptivePolicy>(
@@ -205,7 +207,7 @@ Status Session::StartEngine(guest::CapturedUffd captured, region::PageTable tabl
   HECA_ASSIGN_OR_RETURN(
       making_->engine,
       fault::RegionEngine::Start({os::Uffd(std::move(captured.uffd)), std::move(captured.pidfd), std::move(*map_),
-                                  std::move(table), std::move(policy), *making_->store, *making_->guard, *this, config},
+                                  std::move(table), std::move(policy), making_->pages(), *making_->guard, *this, config},
                                  mode));
   map_.reset();
   Publish(making_);
@@ -219,6 +221,7 @@ void Session::RollBack() {
     (void)guest::CloseUffdInTarget({record_.pid, record_.start_time}, record_.target_fd,
                                    Deadline::After(std::chrono::seconds(2)));
   }
+  LeaveLease();
   if (const Status freed = FreeLease(); !freed.ok()) {
     // The sponsor never frees a lease that was opened. Under a name of its own: this one is free for a second try.
     RegionRecord left;
@@ -236,9 +239,9 @@ void Session::RollBack() {
   if (const Status erased = context_.journal.Erase(name_); !erased.ok()) Log().warn("{}", erased.ToString());
 }
 
-store::RemoteOptions Session::StoreOptions() const {
+store::RemoteOptions Session::StoreOptions(const LeaseRecord& lease) const {
   store::RemoteOptions options;
-  options.sponsor = record_.lease.sponsor;
+  options.sponsor = lease.sponsor;
   options.owner_boot_id = context_.boot_id;
   options.dialers = {{"tcp", &context_.sponsors.tcp()}};
   return options;

@@ -36,6 +36,7 @@ constexpr std::chrono::seconds kClosePatience{2};
 Status Session::BeginDetach() {
   const std::unique_lock operation(operation_mutex_, std::try_to_lock);
   if (!operation) return Status(ErrorCode::kBusy, "region '" + name_ + "' is being changed by another call");
+  HECA_RETURN_IF_ERROR(CheckSettled());
   if (detach_step_ != DetachStep::kNone) return Status();  // joined
   HECA_ASSIGN_OR_RETURN(const auto governance, Governed());
   HECA_RETURN_IF_ERROR(Book(Size()));

@@ -55,7 +55,10 @@ void Session::OnHealth(StoreHealth health, const Status& why) {
 void Session::OnLease(const control::Lease& lease) {
   {
     const std::lock_guard lock(record_mutex_);
-    if (lease.key.epoch != record_.lease.lease.key.epoch) record_.lease.claim = {};  // the take-over is through
+    if (lease.key.epoch != record_.lease.lease.key.epoch) {  // the take-over is through
+      record_.lease.claim = {};
+      record_.handed_over = false;
+    }
     record_.lease.lease = lease;
   }
   if (const Status written = Journal(); !written.ok()) Log().error("{}: {}", name_, written.ToString());
@@ -85,6 +88,7 @@ void Session::Tick() {
   }
   KeepMonitor();
   WatchReach(*governance);
+  StepArrival(*governance);
   StepDetach();
 }
 
@@ -136,7 +140,8 @@ void Session::HandleEngineEvent(const fault::EngineEvent& event, Governance& gov
 
 void Session::WatchReach(Governance& governance) {
   using control::RegionState;
-  if (governance.store->Health() == StoreHealth::kGood && lost_pages_ == 0) {
+  const StoreHealth reach = governance.pages().Health();
+  if (reach == StoreHealth::kGood && lost_pages_ == 0) {
     out_of_reach_since_.reset();
     RegionState stalled = RegionState::kStalled;  // and not if a detach has begun meanwhile
     state_.compare_exchange_strong(stalled, RegionState::kActive);
@@ -150,7 +155,7 @@ void Session::WatchReach(Governance& governance) {
   const bool wanted = governance.engine->table().CountOf(region::PageState::kComing) > 0;
   if (!wanted && lost_pages_ == 0) {
     out_of_reach_since_.reset();
-    if (governance.store->Health() == StoreHealth::kLost) {  // for good: what was wanted of it has been resolved by name
+    if (reach == StoreHealth::kLost) {  // for good: what was wanted of it has been resolved by name
       RegionState stalled = RegionState::kStalled;
       state_.compare_exchange_strong(stalled, RegionState::kActive);
       ResumeVm("no page that is lost is wanted");

@@ -69,10 +69,10 @@ control::RegionInfo Session::Info() const {
     info.away = bytes(stats.pages.Of(PageState::kAway) + stats.pages.Of(PageState::kPrefetching));
     info.lost = bytes(stats.pages.Of(PageState::kLost) + stats.pages.Of(PageState::kPoisoned));
     store.used = bytes(stats.slots_used);
-    store.state = StateOf(governance->store->Health());
+    store.state = StateOf(governance->pages().Health());
     if (info.state == control::RegionState::kStalled) {
       info.trouble = lost_pages_ > 0 ? std::to_string(lost_pages_) + " pages are at no sponsor any more"
-                                     : "waiting for " + governance->store->Describe();
+                                     : "waiting for " + governance->pages().Describe();
     }
   }
   info.stores.push_back(std::move(store));

@@ -53,6 +53,10 @@ Status Session::ReadRecord() {
   const std::lock_guard lock(record_mutex_);
   record_ = std::move(record);
   record_read_ = true;
+  if (record_.phase == RecordPhase::kLeaving) {  // until its departure says Stay or Left
+    leaving_ = true;
+    state_ = control::RegionState::kLeaving;
+  }
   page_size_ = Bytes(record_.page_size);
   std::uint64_t size = 0;
   for (const auto& block : record_.blocks) size += block.bytes;
@@ -63,6 +67,7 @@ Status Session::ReadRecord() {
 Status Session::TakeBack() {
   const std::lock_guard operation(operation_mutex_);
   if (!record_read_) HECA_RETURN_IF_ERROR(ReadRecord());
+  if (leaving_) return Status();
   if (const auto former = Governing()) {  // taken back anew, because its store was lost
     former->engine->Stop();
     Publish(nullptr);
@@ -74,7 +79,8 @@ Status Session::TakeBack() {
   const guest::ProcessId process{record_.pid, record_.start_time};
   const auto now = guest::IdentifyProcess(process.pid);
   const bool alive = now.ok() && *now == process;
-  const bool governed = record_.phase == RecordPhase::kActive || record_.phase == RecordPhase::kDetaching;
+  const bool governed = record_.phase == RecordPhase::kActive || record_.phase == RecordPhase::kDetaching ||
+                        record_.phase == RecordPhase::kArriving;
   if (!alive || !governed) return CloseWhatEnded(alive);
 
   HECA_ASSIGN_OR_RETURN(guest::CapturedUffd captured, guest::TakeOverUffd(process, record_.target_fd));
@@ -161,24 +167,43 @@ Status Session::ResumeMemory() {
 
 Status Session::ResumeStore() {
   if (making_) return Status();  // an attempt before this one has made it, and it may be taking the lease over already
-  // The epoch goes up, which shuts out late writes of the hecad before this one. Journaled first: the sponsor accepts
-  // the same claim again if this hecad dies before it hears the answer.
-  if (record_.lease.claim == control::Secret{}) {
-    record_.lease.claim = store::RandomSecret();
-    HECA_RETURN_IF_ERROR(Journal());
-  }
-  control::TakeOverRequest request;
-  request.key = record_.lease.lease.key;
-  request.to = request.key.epoch + 1;
-  request.claim = record_.lease.claim;
-  request.owner_node = context_.config.name;
-  request.owner_boot_id = context_.boot_id;
+  HECA_ASSIGN_OR_RETURN(const control::TakeOverRequest request, ClaimLease(record_.lease, record_.handed_over));
   auto making = std::make_shared<Governance>();
+  if (record_.image) {
+    HECA_ASSIGN_OR_RETURN(const control::TakeOverRequest image, ClaimLease(*record_.image, false));
+    HECA_ASSIGN_OR_RETURN(making->image_sponsor, Sponsors::Client(record_.image->address));
+    HECA_ASSIGN_OR_RETURN(making->image, store::RemoteStore::Resume(*making->image_sponsor, record_.image->lease, image,
+                                                                    StoreOptions(*record_.image), &image_watch_));
+  }
   HECA_ASSIGN_OR_RETURN(making->sponsor, Sponsors::Client(record_.lease.address));
   HECA_ASSIGN_OR_RETURN(making->store, store::RemoteStore::Resume(*making->sponsor, record_.lease.lease, request,
-                                                                  StoreOptions(), this));
+                                                                  StoreOptions(record_.lease), this));
+  if (came_governed()) {
+    making->joined = std::make_unique<store::JoinedStore>(making->image.get(), record_.image_slots, *making->store);
+  }
   making_ = std::move(making);
   return Status();
+}
+
+Result<control::TakeOverRequest> Session::ClaimLease(LeaseRecord& lease, bool back) {
+  // The epoch goes up, which shuts out late writes of the hecad before this one. Journaled first: the sponsor accepts
+  // the same claim again if this hecad dies before it hears the answer.
+  const auto unclaimed = [&] {
+    const std::lock_guard lock(record_mutex_);
+    if (lease.claim != control::Secret{}) return false;
+    lease.claim = store::RandomSecret();
+    return true;
+  };
+  if (unclaimed()) HECA_RETURN_IF_ERROR(Journal());
+  const std::lock_guard lock(record_mutex_);
+  control::TakeOverRequest request;
+  request.key = lease.lease.key;
+  request.to = request.key.epoch + (back ? control::kBackBy : 1);
+  request.claim = lease.claim;
+  request.owner_node = context_.config.name;
+  request.owner_boot_id = context_.boot_id;
+  request.back = back;
+  return request;
 }
 
 }  // namespace heca::node

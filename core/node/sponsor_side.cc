@@ -23,7 +23,7 @@ control::EventKind KindOf(store::LeaseEvent event) {
 }  // namespace
 
 Result<std::unique_ptr<SponsorSide>> SponsorSide::Start(const NodeConfig& config, const std::string& boot_id,
-                                                        EventLog& events, DepartureLog& log) {
+                                                        LeavingRegions& regions, EventLog& events, DepartureLog& log) {
   std::unique_ptr<SponsorSide> side(new SponsorSide(events, log));
   store::SponsorOptions options;
   options.node = config.name;
@@ -43,7 +43,7 @@ Result<std::unique_ptr<SponsorSide>> SponsorSide::Start(const NodeConfig& config
   const std::vector<control::DataEndpoint> endpoints{{side->server_->Transport(), side->server_->endpoint().ToString()}};
   side->sponsor_->SetEndpoints(endpoints);
   side->images_.SetEndpoints(endpoints);
-  side->departures_ = std::make_unique<Departures>(config.run_dir + "/departures", side->images_, events, log);
+  side->departures_ = std::make_unique<Departures>(config.run_dir + "/departures", side->images_, regions, events, log);
   HECA_RETURN_IF_ERROR(side->departures_->Resume());
   return side;
 }
@@ -77,7 +77,7 @@ Status SponsorSide::FreeLease(LeaseId lease, bool force) {
   images_.Withdraw(lease);
   log_.End(lease, migration::Phase::kLost,
            {ErrorCode::kDataLoss, "an operator has given up what the destination had not got yet"});
-  departures_->Close(lease);
+  departures_->Close(lease, Whereabouts::kLeft);
   return {};
 }
 

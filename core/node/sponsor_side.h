@@ -24,7 +24,7 @@ namespace heca::node {
 class SponsorSide final : private store::LeaseObserver {
  public:
   static Result<std::unique_ptr<SponsorSide>> Start(const NodeConfig& config, const std::string& boot_id,
-                                                    EventLog& events, DepartureLog& log);
+                                                    LeavingRegions& regions, EventLog& events, DepartureLog& log);
 
   [[nodiscard]] control::SponsorApi& api() { return *router_; }
   [[nodiscard]] store::ImageSponsor& images() { return images_; }
@@ -38,7 +38,7 @@ class SponsorSide final : private store::LeaseObserver {
   /// Quarantines and frees what is due.
   void Tick() {
     sponsor_->Sweep();
-    for (const LeaseId given_back : images_.Sweep()) departures_->GivenBack(given_back);
+    for (const LeaseId given_back : images_.Sweep()) departures_->Close(given_back, Whereabouts::kLeft);
   }
 
  private:

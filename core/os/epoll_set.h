@@ -28,6 +28,8 @@ class EpollSet {
   /// Waits for events, a wake or a tick, or only looks. Wakes and ticks are swallowed here: then it may return nothing.
   std::span<epoll_event> Wait(std::span<epoll_event> room, bool only_look);
   void Wake() const;
+  /// Readable while an event of one of its descriptors waits: a set may be in another one.
+  [[nodiscard]] int fd() const { return epoll_.get(); }
 
  private:
   EpollSet(unique_fd epoll, unique_fd wake, unique_fd timer)

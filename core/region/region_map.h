@@ -40,6 +40,13 @@ struct PageRun {
   std::uint64_t pages = 0;
 };
 
+/// Neighbouring pages that lie in neighbouring slots of a store.
+struct SlotRun {
+  PageIndex first;
+  std::uint64_t pages = 0;
+  Slot slot = kNoSlot;  ///< of the first
+};
+
 /// Immutable after Create, so thread-safe.
 class RegionMap {
  public:

@@ -8,7 +8,15 @@
 
 namespace heca::region {
 
-SlotAllocator::SlotAllocator(std::uint32_t slot_count) { Grow(slot_count); }
+SlotAllocator::SlotAllocator(std::uint32_t slot_count, std::uint32_t read_only)
+    : read_only_(read_only),
+      slot_count_(read_only),
+      read_only_idle_(read_only),
+      allocate_cursor_(read_only / 64) {
+  low_.Grow((std::size_t{read_only} + 63) / 64);
+  high_.Grow(low_.size());
+  Grow(slot_count);
+}
 
 void SlotAllocator::Grow(std::uint32_t slot_count) {
   if (slot_count <= slot_count_) return;
@@ -25,10 +33,10 @@ SlotAllocator::Use SlotAllocator::UseOf(std::uint32_t index) const {
   return static_cast<Use>(high << 1 | low);
 }
 
-std::uint32_t& SlotAllocator::CountOf(Use use) {
+std::uint32_t& SlotAllocator::CountOf(Use use, bool read_only) {
   switch (use) {
-    case Use::kFree: return free_;
-    case Use::kUsed: return used_;
+    case Use::kFree: return read_only ? read_only_idle_ : free_;
+    case Use::kUsed: return read_only ? read_only_used_ : used_;
     case Use::kCondemned: return condemned_;
     case Use::kReleasing: break;
   }
@@ -36,8 +44,9 @@ std::uint32_t& SlotAllocator::CountOf(Use use) {
 }
 
 void SlotAllocator::SetUse(std::uint32_t index, Use use) {
-  --CountOf(UseOf(index));
-  ++CountOf(use);
+  const bool read_only = index < read_only_;
+  --CountOf(UseOf(index), read_only);
+  ++CountOf(use, read_only);
   const std::uint64_t bit = std::uint64_t{1} << (index % 64);
   const auto value = static_cast<unsigned>(use);
   if ((value & 1U) != 0) low_[index / 64] |= bit; else low_[index / 64] &= ~bit;
@@ -48,11 +57,12 @@ template <class Take>
 std::size_t SlotAllocator::Sweep(Use wanted, std::uint32_t& cursor, std::size_t room, Take take) {
   std::size_t taken = 0;
   const auto words = static_cast<std::uint32_t>(low_.size());
-  for (std::uint32_t step = 0; step <= words && taken < room && CountOf(wanted) > 0; ++step) {
-    if (cursor >= words) cursor = 0;
+  for (std::uint32_t step = 0; step <= words && taken < room && CountOf(wanted, false) > 0; ++step) {
+    if (cursor >= words) cursor = read_only_ / 64;
     const std::uint64_t low = low_[cursor];
     const std::uint64_t high = high_[cursor];
     std::uint64_t matching = wanted == Use::kFree ? ~low & ~high : high & ~low;
+    if (cursor == read_only_ / 64) matching &= ~std::uint64_t{0} << (read_only_ % 64);
     while (matching != 0 && taken < room) {
       const auto index = cursor * 64 + static_cast<std::uint32_t>(std::countr_zero(matching));
       matching &= matching - 1;
@@ -83,7 +93,7 @@ std::size_t SlotAllocator::TakeCondemned(std::span<Slot> out) {
 
 void SlotAllocator::Condemn(Slot slot) {
   HECA_CHECK(slot != kNoSlot && slot.value() <= slot_count_ && UseOf(slot.value() - 1) == Use::kUsed);
-  SetUse(slot.value() - 1, Use::kCondemned);
+  SetUse(slot.value() - 1, IsReadOnly(slot) ? Use::kFree : Use::kCondemned);
 }
 
 void SlotAllocator::Return(Slot slot) {
@@ -106,7 +116,7 @@ void SlotAllocator::ReleaseFailed(std::span<const Slot> slots) {
 }
 
 void SlotAllocator::CondemnUpTo(Slot mark) {
-  for (std::uint32_t index = 0; index < mark.value() && index < slot_count_; ++index) {
+  for (std::uint32_t index = read_only_; index < mark.value() && index < slot_count_; ++index) {
     if (UseOf(index) == Use::kFree) SetUse(index, Use::kCondemned);
   }
 }

@@ -38,7 +38,8 @@ Connector::Connector(control::SponsorApi& sponsor, control::Lease lease,
       observer_(observer),
       wake_(std::move(wake)),
       lease_(std::move(lease)),
-      health_(take_over ? StoreHealth::kDisconnected : StoreHealth::kGood),
+      held_(options_.hold),
+      health_(take_over || held_ ? StoreHealth::kDisconnected : StoreHealth::kGood),
       take_over_(std::move(take_over)),
       next_renew_(Clock::now() + lease_.time_to_live / 3) {}
 
@@ -56,6 +57,21 @@ Result<std::shared_ptr<Link>> Connector::Open(Role role) {
   if (!terminal_.ok()) link->End(terminal_);
   static_cast<void>(::eventfd_write(wake_.get(), 1));
   return link;
+}
+
+void Connector::Begin(const control::TakeOverRequest& take_over) {
+  {
+    const std::lock_guard lock(mutex_);
+    held_ = false;
+    begun_ = take_over;
+  }
+  static_cast<void>(::eventfd_write(wake_.get(), 1));
+}
+
+bool Connector::Held() {
+  const std::lock_guard lock(mutex_);
+  if (begun_) take_over_ = std::exchange(begun_, std::nullopt);
+  return held_;
 }
 
 void Connector::Shut(const Status& why) {
@@ -110,7 +126,7 @@ void Connector::Run() {
 Connector::Time Connector::Work(Time now) {
   AdoptLinks();
   for (const auto& wanted : links_) wanted.link->Bury();
-  if (!terminal().ok()) return now + kLongestNap;
+  if (Held() || !terminal().ok()) return now + kLongestNap;
   Time next = now + kLongestNap;
   if (take_over_) {
     if (now >= next_take_over_) TryTakeOver(now);
@@ -247,7 +263,7 @@ void Connector::TellHealth() {
   StoreHealth health = StoreHealth::kGood;
   if (!end.ok()) {
     health = StoreHealth::kLost;
-  } else if (take_over_ || std::any_of(links_.begin(), links_.end(),
+  } else if (Held() || take_over_ || std::any_of(links_.begin(), links_.end(),
                                        [](const Wanted& wanted) { return wanted.link->wants_channel(); })) {
     health = StoreHealth::kDisconnected;
   } else if (links_.empty() && renew_pause_ != Millis(0)) {

@@ -40,6 +40,7 @@ struct RemoteOptions {
   Millis stall_limit{5'000};  ///< in flight, and nothing completed for so long: the connection is given up
   Millis first_pause{10};
   Millis last_pause{1'000};
+  bool hold = false;          ///< the lease is somebody else's still: see Connector::Begin
 };
 
 /// Told by the connector thread; must not call the store's destructor or Free.
@@ -54,13 +55,16 @@ class StoreObserver {
 /// Thread-safe.
 class Connector {
  public:
-  /// `take_over`: to be done first, as often as it takes. `observer` may be null.
+  /// `take_over`: to be done first, as often as it takes. `observer` may be null. With options.hold nothing is asked of the
+  /// sponsor before Begin.
   static Result<std::unique_ptr<Connector>> Create(control::SponsorApi& sponsor, control::Lease lease,
                                                    std::optional<control::TakeOverRequest> take_over,
                                                    RemoteOptions options, StoreObserver* observer);
   /// Stops the thread; waits for the call it is in (bounded by that call's own deadline).
   ~Connector();
 
+  /// Of a connector that is held, once.
+  void Begin(const control::TakeOverRequest& take_over);
   /// A new stream, connected as soon as can be; ended at once if the store is lost already. So a region of which some pages
   /// are here is taken back although the others are lost, however soon that was found out.
   Result<std::shared_ptr<Link>> Open(Role role);
@@ -90,6 +94,7 @@ class Connector {
             RemoteOptions options, StoreObserver* observer, unique_fd wake);
   void Run();
   Time Work(Time now);
+  [[nodiscard]] bool Held();
   void AdoptLinks();
   void TryTakeOver(Time now);
   void TryRenew(Time now);
@@ -113,6 +118,8 @@ class Connector {
   Status terminal_;
   std::vector<std::shared_ptr<Link>> opened_;  ///< all links, for Links(); pruned when closed
   std::uint32_t next_stream_ = 1;
+  bool held_;
+  std::optional<control::TakeOverRequest> begun_;  ///< the thread has not seen it yet
 
   std::atomic<StoreHealth> health_{StoreHealth::kDisconnected};
   std::atomic<bool> stop_{false};

@@ -30,6 +30,15 @@ Result<std::unique_ptr<RemoteStore>> RemoteStore::Resume(control::SponsorApi& sp
   return store;
 }
 
+Result<std::unique_ptr<RemoteStore>> RemoteStore::Await(control::SponsorApi& sponsor, const control::Lease& lease,
+                                                        RemoteOptions options, StoreObserver* observer) {
+  options.hold = true;
+  std::unique_ptr<RemoteStore> store(new RemoteStore(sponsor, lease.page_size, false, observer));
+  HECA_ASSIGN_OR_RETURN(store->connector_,
+                        Connector::Create(sponsor, lease, std::nullopt, std::move(options), observer));
+  return store;
+}
+
 Result<std::shared_ptr<Link>> RemoteStore::OpenLink(Role role) {
   HECA_ASSIGN_OR_RETURN(auto link, connector_->Open(role));
   const auto deadline = Deadline::After(connector_->options().open_wait);

@@ -33,6 +33,12 @@ class RemoteStore final : public PageStore {
   static Result<std::unique_ptr<RemoteStore>> Resume(control::SponsorApi& sponsor, const control::Lease& lease,
                                                      const control::TakeOverRequest& take_over, RemoteOptions options,
                                                      StoreObserver* observer = nullptr);
+  /// For a lease that is to be handed over to this host by its owner: nothing is asked of the sponsor before Begin, and
+  /// operations wait. `lease` as its owner journals it.
+  static Result<std::unique_ptr<RemoteStore>> Await(control::SponsorApi& sponsor, const control::Lease& lease,
+                                                    RemoteOptions options, StoreObserver* observer = nullptr);
+  /// After Await, once: takes the lease over, as Resume does.
+  void Begin(const control::TakeOverRequest& take_over) { connector_->Begin(take_over); }
   ~RemoteStore() override = default;
 
   /// After Create they wait for the connection and fail with kUnavailable if there is none within open_wait; after

@@ -275,7 +275,8 @@ Result<control::Lease> Sponsor::TakeOver(const control::TakeOverRequest& request
   const LeaseRecord& now = entry->record;
   const bool repeated = now.epoch == request.to && SameSecret(now.claim, request.claim);
   if (!repeated) {
-    if (now.epoch != request.key.epoch || request.to <= request.key.epoch) {
+    const bool from_here = now.epoch == request.key.epoch || (request.back && now.epoch > request.key.epoch);
+    if (!from_here || request.to <= now.epoch) {
       return Status(ErrorCode::kPermissionDenied,
                     fmt::format("lease {} is at epoch {}; it cannot be taken over from epoch {} to {}",
                                 now.id.value(), now.epoch.value(), request.key.epoch.value(), request.to.value()),

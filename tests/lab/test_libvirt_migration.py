@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from lab.bench import Bench
+from lab.deadline import wait_until
 from lab.hosts import Hosts
 from lab.ignore_shared import ignore_shared
 from lab.libvirt_host import VirshFailed
@@ -91,11 +92,23 @@ def test_virsh_start_gives_a_vm_its_ratio(bench: Bench) -> None:
     assert int(region["limit_bytes"]) == MIB << 19
     assert int(region["resident_bytes"]) <= (MIB << 19) + (16 << 20)
     assert guest.guest.verify() == 0
-    with pytest.raises(VirshFailed, match="governed"):
-        guest.migrate(hosts.hosts[1])
-    guest.guest.wait_ticks(3, 60)
-    assert guest.guest.verify() == 0
-    assert not ignore_shared(guest.host, guest.name)
+
+
+def test_virsh_migrate_of_a_governed_vm_there_and_back(bench: Bench) -> None:
+    hosts = bench.hosts(hook=True)
+    guest = hosts.guest("shop", MIB, WORKLOAD, metadata=METADATA.replace("migration=", "ratio='1:1' migration="))
+    guest.guest.wait_ready(240)
+    for to in (1, 0, 1):
+        print(guest.migrate(hosts.hosts[to]))
+        assert guest.host is hosts.hosts[to]
+        assert guest.guest.verify() == 0
+        guest.guest.check()
+        there, former = hosts.hecads[to], hosts.hecads[1 - to]
+        wait_until(lambda: former.regions() == [], 60, "the former host has nothing of it")
+        region = there.region("shop")
+        assert int(region["limit_bytes"]) == MIB << 19
+        there.wait_resident_below("shop", (MIB << 19) + (16 << 20))
+        wait_until(lambda: not ignore_shared(guest.host, guest.name), 10, "x-ignore-shared is off")
 
 
 @pytest.mark.parametrize(("side", "said"), [(0, "shop"), (1, "hecad")], ids=["source", "destination"])

@@ -158,6 +158,7 @@ class EngineHarness {
     std::uint64_t pages = 1024;
     std::uint64_t limit = 256;
     std::uint32_t slots = 0;  ///< 0: twice the pages
+    std::uint32_t read_only = 0;  ///< of the slots
     Bytes page_size = kBasePage;
     bool prefetch = true;
     Millis min_residence{1};
@@ -169,7 +170,7 @@ class EngineHarness {
       : options_(options),
         guest_(options.pages, options.page_size, options.file),
         arena_(options.page_size, options.slots != 0 ? options.slots : static_cast<std::uint32_t>(2 * options.pages)),
-        store_(arena_) {
+        store_(arena_, options.read_only) {
     auto uffd = os::Uffd::OpenForSelf();
     HECA_CHECK(uffd.ok());
     uffd_.reset(::fcntl(uffd->fd(), F_DUPFD_CLOEXEC, 0));
@@ -193,8 +194,9 @@ class EngineHarness {
     HECA_ASSIGN_OR_RETURN(region::PageTable table, Table(mode));
     return Start(mode, std::move(table));
   }
-  Status Start(fault::StartMode mode, region::PageTable table) {
+  Status Start(fault::StartMode mode, region::PageTable table, bool held = false) {
     fault::EngineConfig config;
+    config.held = held;
     config.abilities = Abilities();
     config.abilities.continue_protected &= options_.continue_protected;
     config.limit = PageCount(options_.limit);

@@ -71,6 +71,18 @@ class FakeMigration final : public control::MigrationApi, public Playable {
     return Status(ErrorCode::kAlreadyExists, "region " + request.region + " is there already", ErrorScope::kRegion);
   }
 
+  Status Place(const RegionId& region, const control::LeaseKey& image, const control::Placement& placement) override {
+    std::unique_lock lock(mutex_);
+    HECA_RETURN_IF_ERROR(Find(lock, region, image).status());
+    placed_.push_back(placement);
+    return Status();
+  }
+  /// What was told of places, call by call.
+  [[nodiscard]] std::vector<control::Placement> placed() const {
+    const std::lock_guard lock(mutex_);
+    return placed_;
+  }
+
   Status Open(const RegionId& region, const control::LeaseKey& image) override {
     std::unique_lock lock(mutex_);
     HECA_ASSIGN_OR_RETURN(control::Arrival* const arrival, Find(lock, region, image));
@@ -130,6 +142,7 @@ class FakeMigration final : public control::MigrationApi, public Playable {
   std::vector<control::PageRun> told_;
   control::PageNews last_news_ = control::PageNews::kInvalid;
   std::uint64_t last_bandwidth_ = 0;
+  std::vector<control::Placement> placed_;
   std::optional<control::DepartRequest> last_depart_;
   control::Departing departing_;
 };

@@ -230,7 +230,7 @@ class MemoryWriter final : public PageWriter {
 
 class MemoryStore final : public PageStore {
  public:
-  explicit MemoryStore(MemoryArena& arena) : arena_(arena) {}
+  explicit MemoryStore(MemoryArena& arena, std::uint32_t read_only = 0) : arena_(arena), read_only_(read_only) {}
   Result<std::unique_ptr<PageReader>> OpenReader(Role) override {
     return std::unique_ptr<PageReader>(std::make_unique<MemoryReader>(arena_));
   }
@@ -239,6 +239,7 @@ class MemoryStore final : public PageStore {
   }
   [[nodiscard]] Bytes PageSize() const override { return arena_.page_size(); }
   [[nodiscard]] std::uint32_t SlotCount() const override { return arena_.slots(); }
+  [[nodiscard]] std::uint32_t ReadOnlySlots() const override { return read_only_; }
   [[nodiscard]] StoreHealth Health() const override {
     return arena_.switches().disconnected.load() ? StoreHealth::kDisconnected : StoreHealth::kGood;
   }
@@ -246,6 +247,7 @@ class MemoryStore final : public PageStore {
 
  private:
   MemoryArena& arena_;
+  const std::uint32_t read_only_;
 };
 
 }  // namespace heca::test

@@ -105,6 +105,9 @@ class PageStore {
   [[nodiscard]] virtual Bytes PageSize() const = 0;
   /// Slots 1..SlotCount() may be used. Grows by an Extend of the lease, never shrinks while pages are in it.
   [[nodiscard]] virtual std::uint32_t SlotCount() const = 0;
+  /// Slots 1..ReadOnlySlots() are lent for a time: they can be read as long as a page lies there, and are neither written
+  /// nor released. Fixed for the life of the store.
+  [[nodiscard]] virtual std::uint32_t ReadOnlySlots() const { return 0; }
   [[nodiscard]] virtual StoreHealth Health() const = 0;
   /// One line for people: "sponsor m1 (tcp 10.1.0.3:7300, lease 7)".
   [[nodiscard]] virtual std::string Describe() const = 0;

@@ -67,6 +67,60 @@ class MigrationRpc : public ::testing::Test {
   std::unique_ptr<MigrationClient> client_;
 };
 
+TEST_F(MigrationRpc, WhatIsHandedOverWithAGovernedVmIsCarried) {
+  PrepareRequest sent = Request();
+  Governed governed{"m1", "10.1.0.9:7301", sent.image, Bytes(64 << 20), PageLoss::kPoison};
+  governed.lease.key.id = LeaseId(8);
+  sent.governed = governed;
+  ASSERT_TRUE(client_->Prepare(sent).ok());
+  const Governed seen = migrations_.last_prepare()->governed.value();
+  EXPECT_EQ(seen.sponsor, "m1");
+  EXPECT_EQ(seen.sponsor_address, "10.1.0.9:7301");
+  EXPECT_EQ(seen.lease.key.id, LeaseId(8));
+  EXPECT_EQ(seen.lease.key.secret, governed.lease.key.secret);
+  EXPECT_EQ(seen.limit, Bytes(64 << 20));
+  EXPECT_EQ(seen.page_loss, PageLoss::kPoison);
+
+  Departing departing{sent.image, sent.blocks, governed};
+  migrations_.DepartWith(departing);
+  const auto departed = client_->Depart({"vm-1", "11111111-2222-3333-4444-555555555555", "c2", "10.1.0.3:7301"});
+  ASSERT_TRUE(departed.ok()) << departed.status().ToString();
+  EXPECT_EQ(departed->governed->sponsor, "m1");
+
+  sent.region = "vm-2";
+  sent.governed->limit = Bytes(0);
+  EXPECT_EQ(client_->Prepare(sent).code(), ErrorCode::kInvalidArgument);
+  sent.governed->limit = Bytes(64 << 20);
+  sent.governed->lease.page_size = kHugePage;
+  EXPECT_EQ(client_->Prepare(sent).code(), ErrorCode::kInvalidArgument);
+}
+
+TEST_F(MigrationRpc, ALongListOfPlacesComesInPiecesOfWhichTheLastSaysSo) {
+  const PrepareRequest request = Request();
+  ASSERT_TRUE(client_->Prepare(request).ok());
+  Placement placement;
+  for (std::uint32_t i = 0; i < kMaxPlacedRuns + 5; ++i) placement.runs.push_back({2 * i, 1, Slot(7 * i + 1)});
+  placement.complete = true;
+  placement.mark = Slot(99'999);
+  placement.pages = placement.runs.size();
+  ASSERT_TRUE(client_->Place("vm-1", request.image.key, placement).ok());
+  const auto seen = migrations_.placed();
+  ASSERT_EQ(seen.size(), 2U);
+  EXPECT_FALSE(seen[0].complete);
+  EXPECT_TRUE(seen[1].complete);
+  EXPECT_EQ(seen[1].mark, Slot(99'999));
+  EXPECT_EQ(seen[1].pages, placement.pages);
+  EXPECT_EQ(seen[0].runs.size() + seen[1].runs.size(), placement.runs.size());
+  EXPECT_EQ(seen[1].runs.back(), placement.runs.back());
+
+  ASSERT_TRUE(client_->Place("vm-1", request.image.key, {{}, true, kNoSlot, 0}).ok()) << "a VM of which nothing is away";
+  EXPECT_EQ(client_->Place("vm-1", request.image.key, {{{0, 0, Slot(1)}}}).code(), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(client_->Place("vm-1", request.image.key, {{{0, 1, kNoSlot}}}).code(), ErrorCode::kInvalidArgument);
+  LeaseKey wrong = request.image.key;
+  wrong.secret.fill(std::byte{1});
+  EXPECT_EQ(client_->Place("vm-1", wrong, placement).code(), ErrorCode::kPermissionDenied);
+}
+
 TEST_F(MigrationRpc, PrepareCarriesEverything) {
   const PrepareRequest sent = Request();
   ASSERT_TRUE(client_->Prepare(sent).ok());
@@ -156,7 +210,7 @@ struct Wrong {
 
 TEST_F(MigrationRpc, DepartCarriesEverythingBothWays) {
   const PrepareRequest request = Request();
-  migrations_.DepartWith({request.image, request.blocks});
+  migrations_.DepartWith({request.image, request.blocks, std::nullopt});
   const DepartRequest asked{"shop", "43756c77-f706-4ef8-a6f9-7c3677e4b22f", "n2", "10.1.0.3:7300"};
   const auto departing = client_->Depart(asked);
   ASSERT_TRUE(departing.ok()) << departing.status().ToString();

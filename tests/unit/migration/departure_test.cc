@@ -114,6 +114,11 @@ struct FakeImage final : LentImage {
     diary.push_back("show");
     return {};
   }
+  Result<std::optional<control::Placement>> Rest() override {
+    if (rest.ok() && !*rest) return rest;
+    diary.push_back("rest");
+    return rest;
+  }
   Status Open() override {
     diary.push_back("image open");
     return {};
@@ -125,6 +130,7 @@ struct FakeImage final : LentImage {
   Diary& diary;
   control::Lease the_lease;
   bool given_back = false;
+  Result<std::optional<control::Placement>> rest = std::optional<control::Placement>();
 };
 
 struct FakeDestination final : control::MigrationApi {
@@ -133,6 +139,11 @@ struct FakeDestination final : control::MigrationApi {
   Status Prepare(const control::PrepareRequest&) override {
     diary.push_back("prepare");
     return prepare;
+  }
+  Status Place(const RegionId&, const control::LeaseKey&, const control::Placement& placement) override {
+    diary.push_back("place");
+    placed = placement;
+    return place;
   }
   Status Open(const RegionId&, const control::LeaseKey&) override {
     diary.push_back("open");
@@ -175,7 +186,8 @@ struct FakeDestination final : control::MigrationApi {
     return {};
   }
   Diary& diary;
-  Status prepare, open;
+  Status prepare, place, open;
+  std::optional<control::Placement> placed;
   std::vector<control::PageRun> holes, changed;
   std::vector<Status> tells;
   std::vector<Arrival> ahead;  ///< what Look says before Open; the last for ever; none: all is there
@@ -231,6 +243,30 @@ TEST_F(DepartureTest, GoesItsWay) {
   EXPECT_EQ(there_.holes, (std::vector<control::PageRun>{{3, 4}}));
   EXPECT_EQ(patient_.phases.front(), "prepare");
   EXPECT_EQ(patient_.phases.back(), "post-copy");
+}
+
+const control::Placement kElsewhere{{{1, 2, Slot(7)}}, true, Slot(9), 2};
+
+TEST_F(DepartureTest, WhereTheOtherPagesLieIsToldWhileTheVmIsStoppedAndBeforeAnythingIsServed) {
+  image_.rest = std::optional(kElsewhere);
+  ASSERT_TRUE(Run().ok());
+  EXPECT_EQ(diary_, (Diary{"prepare", "start", "stopped", "rest", "place", "image open", "open", "continue", "keep",
+                           "restore", "fence"}));
+  EXPECT_EQ(there_.placed->runs, (std::vector<control::PlacedRun>{{1, 2, Slot(7)}}));
+}
+
+TEST_F(DepartureTest, ARegionThatDoesNotComeToRestOrCannotBePlacedStays) {
+  for (const bool rests : {false, true}) {
+    diary_.clear();
+    image_.rest = std::optional(kElsewhere);
+    there_.place = Broken("link");
+    if (!rests) image_.rest = Broken("region");
+    EXPECT_FALSE(Run().ok());
+    ExpectHere();
+    EXPECT_FALSE(Has(diary_, "image open"));
+    EXPECT_FALSE(Has(diary_, "open"));
+    EXPECT_LT(At(diary_, "withdraw"), At(diary_, "cancel")) << "what the VM needs to go on is governed again first";
+  }
 }
 
 TEST_F(DepartureTest, ADestinationThatRefusesCostsTheVmNothing) {

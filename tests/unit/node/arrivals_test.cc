@@ -44,6 +44,10 @@ class FakeArriving final : public Arriving {
     return {};
   }
   void SetPace(Bytes a_second) override { pace = a_second; }
+  Status Place(const control::Placement&) override { return {}; }
+  Status Settle() override { return {}; }
+  [[nodiscard]] bool came_governed() const override { return false; }
+  [[nodiscard]] bool holds_image() const override { return false; }
   void BringArrivalHome() override { ++homecomings; }
   void CallOffArrival() override {
     ++called_off;

@@ -54,7 +54,7 @@ class DeparturesTest : public LeavingRig {
     const std::string link = Link();
     EXPECT_TRUE(std::filesystem::exists(link));
     ASSERT_TRUE(images_->Free(lease_.key).ok());
-    for (const LeaseId given_back : images_->Sweep()) departures_->Close(given_back);
+    for (const LeaseId given_back : images_->Sweep()) departures_->Close(given_back, Whereabouts::kLeft);
     EXPECT_TRUE(Journal().empty());
     EXPECT_FALSE(std::filesystem::exists(link));
   }
@@ -72,10 +72,10 @@ TEST_F(DeparturesTest, TheFileGetsASecondNameOutsideOfItsDirectoryBeforeTheImage
   EXPECT_EQ(std::filesystem::path(Link()).parent_path(), "/dev/shm");
   ram_.Remove();  // as libvirt does
   EXPECT_EQ(ram_.names(), 1U);
-  departures_->Close(id());
+  departures_->Close(id(), Whereabouts::kStays);
   EXPECT_EQ(ram_.names(), 0U);
   EXPECT_TRUE(Journal().empty());
-  departures_->Close(id());  // it may be closed by two who do not know of each other
+  departures_->Close(id(), Whereabouts::kStays);  // it may be closed by two who do not know of each other
 }
 
 TEST_F(DeparturesTest, AnotherFileOfThatNameIsNotTakenForTheRam) {

@@ -212,7 +212,7 @@ TEST_F(LeaversTest, AnAbortAfterTheSwitchStopsNothing) {
   TickUntilOver();
   EXPECT_EQ(ReadPage(lease_.key, 3).value(), 'x') << "the VM runs there, on this memory";
   EXPECT_EQ(Journal().size(), 1U);
-  departures_->Close(lease_.key.id);
+  departures_->Close(lease_.key.id, Whereabouts::kLeft);
 }
 
 TEST_F(LeaversTest, AHecadThatEndsCallsOffWhatHasNotBeenSwitchedOver) {
@@ -249,7 +249,7 @@ TEST_F(LeaversTest, AHecadThatEndsLeavesTheRestToTheNext) {
   Restart();
   EXPECT_EQ(ReadPage(lease_.key, 3).value(), 'x');
   WaitUntil([&] { return Told(events_, EventKind::kRecovered); });
-  departures_->Close(lease_.key.id);
+  departures_->Close(lease_.key.id, Whereabouts::kLeft);
 }
 
 }  // namespace

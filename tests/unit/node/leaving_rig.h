@@ -55,6 +55,13 @@ inline bool Told(EventLog& events, control::EventKind kind) {
   return finder.found;
 }
 
+/// None is governed here.
+class NoRegions final : public LeavingRegions {
+ public:
+  void EndLeave(const RegionId&, Whereabouts) override {}
+  [[nodiscard]] std::shared_ptr<guest::Qmp> MonitorOf(const RegionId&) override { return nullptr; }
+};
+
 class LeavingRig : public ::testing::Test {
  protected:
   static constexpr const char* kRegion = "vm";
@@ -71,7 +78,7 @@ class LeavingRig : public ::testing::Test {
   void Restart() {
     departures_.reset();
     images_ = std::make_unique<store::ImageSponsor>();
-    departures_ = std::make_unique<Departures>(journal_.path() + "/departures", *images_, events_, log_);
+    departures_ = std::make_unique<Departures>(journal_.path() + "/departures", *images_, regions_, events_, log_);
     const Status resumed = departures_->Resume();
     ASSERT_TRUE(resumed.ok()) << resumed.ToString();
   }
@@ -120,6 +127,7 @@ class LeavingRig : public ::testing::Test {
   testing::FakeMigration there_;
   std::unique_ptr<control::PeerServer> server_;
   EventLog events_;
+  NoRegions regions_;
   DepartureLog log_;
   std::unique_ptr<store::ImageSponsor> images_;
   std::unique_ptr<Departures> departures_;  ///< ends before what it uses

@@ -49,6 +49,34 @@ TEST(RegionRecord, ComesBackAsItWasWritten) {
   EXPECT_EQ(back->blocks.size(), 2u);
 }
 
+TEST(RegionRecord, WhatCameWithAVmComesBackToo) {
+  RegionRecord record = Sample();
+  record.phase = RecordPhase::kArriving;
+  record.handed_over = true;
+  record.image_slots = 131072;
+  record.image = record.lease;
+  record.image->sponsor = "its former host";
+  const auto back = Decode(Encode(record));
+  ASSERT_TRUE(back.ok()) << back.status().ToString();
+  EXPECT_EQ(Encode(*back), Encode(record));
+  EXPECT_EQ(back->image->sponsor, "its former host");
+  EXPECT_TRUE(back->handed_over);
+  record.phase = static_cast<RecordPhase>(7);
+  EXPECT_EQ(Decode(Encode(record)).status().code(), ErrorCode::kDataLoss);
+}
+
+TEST(RegionRecord, ARecordOfTheFirstReleaseIsUnderstood) {
+  std::string text = Encode(Sample());
+  for (const std::string key : {"\"handed_over\": false,", "\"image_slots\": 0,"}) {
+    ASSERT_NE(text.find(key), std::string::npos);
+    text.erase(text.find(key), key.size());
+  }
+  const auto back = Decode(text);
+  ASSERT_TRUE(back.ok()) << back.status().ToString();
+  EXPECT_EQ(back->image_slots, 0U);
+  EXPECT_FALSE(back->image.has_value());
+}
+
 TEST(RegionRecord, DamageIsNamed) {
   const std::string text = Encode(Sample());
   EXPECT_EQ(Decode(text.substr(0, text.size() / 2)).status().code(), ErrorCode::kDataLoss);

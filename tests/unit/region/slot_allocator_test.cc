@@ -94,5 +94,40 @@ TEST(SlotAllocator, SlotsThatWereNeverUsedTakeNoMemory) {
   EXPECT_EQ(some[0], Slot(65));
 }
 
+TEST(SlotAllocator, ReadOnlySlotsAreNeitherHandedOutNorReleased) {
+  SlotAllocator slots(200, 100);
+  EXPECT_EQ(slots.free(), 100U);
+  ASSERT_TRUE(slots.MarkUsed(Slot(7)).ok());
+  ASSERT_TRUE(slots.MarkUsed(Slot(100)).ok());
+  EXPECT_EQ(slots.read_only_used(), 2U);
+  EXPECT_EQ(slots.used(), 0U);
+  EXPECT_EQ(slots.MarkUsed(Slot(7)).code(), ErrorCode::kDataLoss);
+  slots.CondemnUpTo(Slot(110));  // a restart: of the read-only ones there is nothing to release
+  EXPECT_EQ(slots.condemned(), 10U);
+  slots.Condemn(Slot(7));
+  EXPECT_EQ(slots.read_only_used(), 1U);
+  EXPECT_EQ(slots.condemned(), 10U);
+  std::array<Slot, 300> all;
+  const std::size_t got = slots.Allocate(all);
+  ASSERT_EQ(got, 90U);
+  for (std::size_t i = 0; i < got; ++i) EXPECT_GT(all[i], Slot(110));
+  EXPECT_EQ(slots.TakeCondemned(all), 10U);
+  slots.Released({all.data(), 10});
+  EXPECT_EQ(slots.Allocate(all), 10U);
+  EXPECT_TRUE(slots.IsReadOnly(Slot(100)));
+  EXPECT_FALSE(slots.IsReadOnly(Slot(101)));
+  EXPECT_FALSE(slots.IsReadOnly(kNoSlot));
+}
+
+TEST(SlotAllocator, AStoreThatIsAllReadOnlyHandsOutNothingUntilItGrows) {
+  SlotAllocator slots(128, 128);
+  std::array<Slot, 4> run;
+  EXPECT_EQ(slots.Allocate(run), 0U);
+  EXPECT_EQ(slots.TakeCondemned(run), 0U);
+  slots.Grow(130);
+  ASSERT_EQ(slots.Allocate(run), 2U);
+  EXPECT_EQ(run[0], Slot(129));
+}
+
 }  // namespace
 }  // namespace heca::region

@@ -167,6 +167,30 @@ TEST_P(RemoteStoreTest, ResumesAfterARestartOfTheOwnerAndShutsItsFormerLifeOut) 
   EXPECT_EQ(store_->lease().key.epoch, Epoch(2));
 }
 
+TEST_P(RemoteStoreTest, ALeaseThatIsToBeHandedOverIsLeftAloneBeforeItIs) {
+  ASSERT_TRUE(WriteVersion(SlotRange(1, 8), 1).ok());
+  Witness witness;
+  auto heir = RemoteStore::Await(rig_.line(), lease_, rig_.Options(), &witness);
+  ASSERT_TRUE(heir.ok());
+  auto reader = (*heir)->OpenReader(Role::kUrgent);
+  ASSERT_TRUE(reader.ok()) << reader.status().ToString();
+  ReadDriver driver(**reader);
+  const Slot slot(1);
+  ASSERT_TRUE((*reader)->Start(OpTag(1), {&slot, 1}).ok());
+  EXPECT_EQ((*reader)->Poll(driver), 0U);
+  EXPECT_EQ((*heir)->Health(), StoreHealth::kDisconnected);
+  EXPECT_TRUE(Holds(SlotRange(1, 8), 1)) << "it is its owner's still";
+  ASSERT_TRUE(WriteVersion(SlotRange(20, 1), 1).ok());
+  Drop();
+  (*heir)->Begin({lease_.key, Epoch(2), RandomSecret(), "c2", "boot-2"});
+  ASSERT_TRUE(driver.Await(1));
+  EXPECT_TRUE(driver.done.at(1).pages == test::MakePages(kBasePage, {&slot, 1}, 1));
+  EXPECT_TRUE(witness.AwaitEpoch(Epoch(2)));
+  EXPECT_TRUE(witness.AwaitHealth(StoreHealth::kGood));
+  driver.done.clear();
+  EXPECT_TRUE(driver.Read(SlotRange(20, 1)).status.ok());
+}
+
 TEST_P(RemoteStoreTest, ResumeWaitsForASponsorThatIsDown) {
   ASSERT_TRUE(WriteVersion(SlotRange(1, 1), 1).ok());
   Drop();

@@ -228,6 +228,25 @@ TEST_F(SponsorTest, OperatorFreesByForceOrAfterQuarantine) {
   EXPECT_EQ(Info().free, Bytes(16U << 20));
 }
 
+TEST_F(SponsorTest, AnOwnerTakesItsLeaseBackFromWhateverEpochItHasComeTo) {
+  const Lease lease = MustReserve(1);
+  const control::TakeOverRequest there{lease.key, Epoch(2), RandomSecret(), "c2", "boot-2"};
+  const Lease theirs = sponsor_->TakeOver(there).value();
+  ASSERT_TRUE(sponsor_->TakeOver({theirs.key, Epoch(3), RandomSecret(), "c2", "boot-2"}).ok()) << "it was restarted";
+
+  control::TakeOverRequest back{lease.key, Epoch(1 + control::kBackBy), RandomSecret(), "c1", "boot-1"};
+  EXPECT_EQ(sponsor_->TakeOver(back).status().code(), ErrorCode::kPermissionDenied) << "it does not know the epoch";
+  back.back = true;
+  const auto taken = sponsor_->TakeOver(back);
+  ASSERT_TRUE(taken.ok()) << taken.status().ToString();
+  EXPECT_TRUE(sponsor_->TakeOver(back).ok()) << "its answer may have been lost";
+  EXPECT_EQ(sponsor_->TakeOver(there).status().code(), ErrorCode::kPermissionDenied) << "a call that comes late";
+  EXPECT_EQ(sponsor_->Renew(theirs.key, "boot-2").status().code(), ErrorCode::kPermissionDenied);
+  back.to = Epoch(3);
+  back.claim = RandomSecret();
+  EXPECT_EQ(sponsor_->TakeOver(back).status().code(), ErrorCode::kPermissionDenied) << "epochs never go down";
+}
+
 TEST_F(SponsorTest, TakeOverShutsOutTheFormerEpoch) {
   const Lease lease = MustReserve(1);
   auto old_memory = Connect(lease);

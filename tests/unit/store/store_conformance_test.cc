@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "support/page_store_conformance.h"
 
+#include "joined_rig.h"
 #include "sponsor_rig.h"
 
 namespace heca::test {
@@ -28,6 +29,26 @@ INSTANTIATE_TEST_SUITE_P(
     Remote, PageStoreConformance,
     ::testing::Values(StoreCase{"loopback", [] { return std::make_unique<RemoteUnderTest>(Wire::kLoopback); }},
                       StoreCase{"tcp", [] { return std::make_unique<RemoteUnderTest>(Wire::kTcp); }}),
+    StoreCaseName);
+
+class JoinedUnderTest final : public StoreUnderTest {
+ public:
+  explicit JoinedUnderTest(bool with_image) : joined_(with_image), behind_(joined_.store()) {}
+  PageStore& store() override { return behind_; }
+  bool Interrupt() override {
+    joined_.rig().BreakConnections();
+    return true;
+  }
+
+ private:
+  Joined joined_;
+  BehindImage behind_;
+};
+
+INSTANTIATE_TEST_SUITE_P(
+    Joined, PageStoreConformance,
+    ::testing::Values(StoreCase{"with_image", [] { return std::make_unique<JoinedUnderTest>(true); }},
+                      StoreCase{"image_given_back", [] { return std::make_unique<JoinedUnderTest>(false); }}),
     StoreCaseName);
 
 }  // namespace
