@@ -24,7 +24,7 @@ namespace heca::migration {
 
 struct AheadTimes {
   Millis contact{60'000};  ///< a destination that cannot be reached is asked again for so long
-  Millis welcome{15'000};  ///< so long it may not know of the VM yet (libvirt), or any more (its hecad was restarted)
+  Millis welcome{0};       ///< so long it may not know of the VM yet, where somebody else has it prepared
   Millis look{20};         ///< between two questions how far it is
 };
 

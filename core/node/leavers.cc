@@ -66,7 +66,8 @@ struct Leavers::Entry final : control::ProgressSink {
         image(images, departures, lease, std::move(leaver.region)),
         there(std::move(destination)),
         watch(log, lease, std::move(info), there, *this, vm),
-        departure(vm, image, watch, request, course.plan, *course.steering, {.stream = patience}) {}
+        departure(vm, image, watch, request, course.plan, *course.steering,
+                  {.stream = patience, .ahead = {.welcome = kPreparePatience}}) {}
 
   void OnProgress(const control::Progress& progress) override {
     if (progress.phase == ToString(migration::Phase::kArrived)) has_left = true;

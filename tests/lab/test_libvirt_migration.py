@@ -53,11 +53,10 @@ def test_virsh_migrate_of_a_domain_whose_memory_is_to_come_ahead(bench: Bench, m
         print(left[-1])
 
 
-@pytest.mark.parametrize("mode", ["post-copy", "hybrid", "pre-copy"])
+@pytest.mark.parametrize("mode", [pytest.param("post-copy", marks=pytest.mark.long),
+                                  pytest.param("hybrid", marks=pytest.mark.long), "pre-copy"])
 def test_disk_reads_go_on_while_the_vm_moves(bench: Bench, mode: str, long_form: bool) -> None:
     """Direct I/O writes into memory behind the page tables, while it is copied."""
-    if mode != "pre-copy" and not long_form:
-        pytest.skip("the other modes in the long form")
     hosts = bench.hosts(hook=True)
     guest = hosts.guest("shop", MIB, {"mode": "disk", "mib": 128, "threads": 3, "seed": 11, "read_kib": 256},
                         metadata=METADATA.replace("post-copy", mode), disk=bench.disk(mib=256, seed=11))

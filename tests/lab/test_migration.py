@@ -11,7 +11,9 @@ import pytest
 from lab.bench import Bench
 from lab.deadline import wait_until
 from lab.hecad import CommandFailed, Hecad, Peer
-from lab.vm_pair import WORKLOAD, left_cleanly, pair, second_names, stays_here, two_nodes, uffds
+from lab.qemu import Qemu
+from lab.vm_pair import (WORKLOAD, left_cleanly, pair, second_names, stays_here, two_nodes, uffds, verifying,
+                         waiting)
 
 
 @pytest.mark.parametrize("mode", ["post-copy", "hybrid", "pre-copy"])
@@ -36,10 +38,15 @@ def test_a_vm_moves_and_verifies_itself(bench: Bench, mode: str) -> None:
     assert uffds(source) == 1, "the fence, and nothing that notes writes"
 
 
-def test_a_destination_with_other_memory_is_refused_and_the_vm_runs_on(bench: Bench) -> None:
+@pytest.fixture(scope="module")
+def standing(module_bench: Bench) -> Qemu:
+    """A VM that no test of those that share it gets to leave."""
+    return verifying(module_bench)
+
+
+def test_a_destination_with_other_memory_is_refused_and_the_vm_runs_on(bench: Bench, standing: Qemu) -> None:
     here, _ = two_nodes(bench)
-    source = bench.qemu("source", mib=512, workload=WORKLOAD)
-    source.guest.wait_ready()
+    source = standing
     destination = bench.qemu("destination", mib=384, incoming=True)
     with pytest.raises(CommandFailed, match="other RAM"):
         here.migrate(source, destination, "there")
@@ -81,7 +88,8 @@ def test_the_sources_hecad_crashes_while_memory_follows(bench: Bench) -> None:
     wait_until(lambda: second_names(source) == [], 10, "the source keeps nothing")
 
 
-@pytest.mark.parametrize("moment", ["crash-in-pre-copy", "crash-while-streaming", "crash-at-switch-over"])
+@pytest.mark.parametrize("moment", [
+    "crash-in-pre-copy", pytest.param("crash-while-streaming", marks=pytest.mark.long), "crash-at-switch-over"])
 def test_the_sources_hecad_crashes_before_the_switch(bench: Bench, moment: str) -> None:
     there = bench.compute(name="there")
     here = bench.compute(there, name="here", fail=f"{moment}=crash")
@@ -106,9 +114,9 @@ def test_the_destinations_hecad_crashes_at_the_switch(bench: Bench) -> None:
     assert destination.process.wait(10) != 0, "QEMU ends where its stream ends before its time"
 
 
-def test_a_destination_qemu_that_is_gone_costs_the_vm_nothing(bench: Bench) -> None:
+def test_a_destination_qemu_that_is_gone_costs_the_vm_nothing(bench: Bench, standing: Qemu) -> None:
     here, there = two_nodes(bench)
-    source, destination = pair(bench)
+    source, destination = standing, waiting(bench)
     destination.process.kill()
     destination.process.wait(10)
     with pytest.raises(CommandFailed):
@@ -133,9 +141,9 @@ def test_a_vm_that_dies_at_its_destination_is_reported_and_not_brought_back(benc
     wait_until(lambda: there.regions() == [], 30, "nothing left at the destination")
 
 
-def test_a_qemu_that_runs_a_vm_of_its_own_is_refused_and_unharmed(bench: Bench) -> None:
+def test_a_qemu_that_runs_a_vm_of_its_own_is_refused_and_unharmed(bench: Bench, standing: Qemu) -> None:
     here, there = two_nodes(bench)
-    source, _ = pair(bench)
+    source = standing
     other = bench.qemu("other", mib=512, workload=WORKLOAD)
     other.guest.wait_ready()
     with pytest.raises(CommandFailed, match="does not wait for a VM"):
@@ -177,9 +185,9 @@ def test_a_link_that_is_cut_while_memory_follows_is_waited_out(bench: Bench, lon
     left_cleanly(source, destination, here, there)
 
 
-def test_a_destination_without_room_is_refused_and_the_vm_runs_on(bench: Bench) -> None:
+def test_a_destination_without_room_is_refused_and_the_vm_runs_on(bench: Bench, standing: Qemu) -> None:
     here, there = two_nodes(bench)
-    source, _ = pair(bench)
+    source = standing
     small = bench.tmpfs(200)
     destination = bench.qemu("small", mib=512, workload=WORKLOAD, incoming=True, ram_dir=small.path)
     with pytest.raises(CommandFailed, match="memory"):

@@ -17,11 +17,13 @@ from lab.vm_pair import left_cleanly, pair, stays_here, two_nodes
 def test_the_destinations_hecad_crashes_in_pre_copy(bench: Bench) -> None:
     here, there = two_nodes(bench, fail="crash-after-copy=crash@300")
     source, destination = pair(bench)
-    with pytest.raises(CommandFailed):
-        here.migrate(source, destination, "there", "--mode", "pre-copy")
-    there.wait_exit()
-    there.fail = ""
-    there.start()
+    with ThreadPoolExecutor(1) as pool:
+        migration = pool.submit(here.migrate, source, destination, "there", "--mode", "pre-copy")
+        there.wait_exit(60)
+        there.fail = ""
+        there.start()  # it knows nothing of the VM
+        with pytest.raises(CommandFailed, match="on its way"):
+            migration.result(60)
     stays_here(source, here, there)
 
 

@@ -15,12 +15,23 @@ from lab.qemu import Qemu
 WORKLOAD = {"mib": 300, "threads": 2, "rate": 20000}
 
 
-def pair(bench: Bench, **options: Any) -> tuple[Qemu, Qemu]:
-    """A guest that verifies itself, and the QEMU that waits for it: both unprivileged, as under libvirt."""
-    options = {"mib": 512, "sandbox": True, "user": "libvirt-qemu", "workload": WORKLOAD, **options}
-    source = bench.qemu("source", **options)
+LIKE_LIBVIRT: dict[str, Any] = {"mib": 512, "sandbox": True, "user": "libvirt-qemu", "workload": WORKLOAD}
+
+
+def verifying(bench: Bench, **options: Any) -> Qemu:
+    """A guest that verifies itself; QEMU is unprivileged, as under libvirt."""
+    source = bench.qemu("source", **{**LIKE_LIBVIRT, **options})
     source.guest.wait_ready()
-    return source, bench.qemu("destination", incoming=True, **options)
+    return source
+
+
+def waiting(bench: Bench, **options: Any) -> Qemu:
+    """The QEMU that waits for it."""
+    return bench.qemu("destination", incoming=True, **{**LIKE_LIBVIRT, **options})
+
+
+def pair(bench: Bench, **options: Any) -> tuple[Qemu, Qemu]:
+    return verifying(bench, **options), waiting(bench, **options)
 
 
 def two_nodes(bench: Bench, **options: Any) -> tuple[Hecad, Hecad]:
