@@ -27,6 +27,14 @@
 
 namespace heca::test {
 
+/// Copies whole words of memory that may change meanwhile, as the RAM of a running VM does.
+inline void CopyWhileItMayChange(std::byte* to, const std::byte* from, std::size_t size) {
+  for (std::size_t at = 0; at < size; at += sizeof(std::uint64_t)) {
+    const std::uint64_t word = __atomic_load_n(reinterpret_cast<const std::uint64_t*>(from + at), __ATOMIC_RELAXED);
+    std::memcpy(to + at, &word, sizeof(word));
+  }
+}
+
 /// What survives the death of a process: the slots, and the switches of the tests.
 class MemoryArena {
  public:
@@ -112,8 +120,10 @@ class MemoryQueue {
     operations_.push_back({kind, tag, {slots.begin(), slots.end()}, pages, Clock::now() + delay});
     if (kind == Kind::kRead && arena_.switches().read_at_start.load()) {
       for (const Slot slot : slots) {
-        const std::byte* const page = arena_.Page(slot);
-        operations_.back().read.insert(operations_.back().read.end(), page, page + arena_.page_size().value());
+        std::vector<std::byte>& read = operations_.back().read;
+        read.resize(read.size() + arena_.page_size().value());
+        CopyWhileItMayChange(read.data() + read.size() - arena_.page_size().value(), arena_.Page(slot),
+                             arena_.page_size().value());
       }
     }
     if (kind == Kind::kWrite) arena_.switches().last_offered = slots.back().value();
@@ -162,7 +172,7 @@ class MemoryReader final : public PageReader {
       for (std::size_t i = 0; i < operation->slots.size() && there; ++i) {
         const Slot slot = operation->slots[i];
         there = slot != kNoSlot && slot.value() <= arena_.slots() && arena_.Present(slot).load() == 1;
-        if (there) std::memcpy(pages.data() + i * page_size, arena_.Page(slot), page_size);
+        if (there) CopyWhileItMayChange(pages.data() + i * page_size, arena_.Page(slot), page_size);
       }
       if (!operation->read.empty()) pages = std::move(operation->read);
       arena_.switches().read += operation->slots.size();
