@@ -60,6 +60,12 @@ std::string RootOfFileSystem(const std::string& path) {
 
 }  // namespace
 
+void TellIfKept(EventLog& events, const RegionId& region, const Status& cleared) {
+  if (cleared.ok()) return;
+  events.Add(Severity::kError, EventKind::kAlarm, region,
+             "QEMU keeps x-ignore-shared, and a save would lose its memory: " + cleared.ToString());
+}
+
 Departures::Departures(std::string directory, store::ImageSponsor& images, LeavingRegions& regions, EventLog& events,
                        DepartureLog& log)
     : journal_(std::move(directory)), images_(images), regions_(regions), events_(events), log_(log) {
@@ -269,10 +275,7 @@ void Departures::CallOff(const DepartureRecord& record, guest::MigratingVm* vm) 
   images_.Withdraw(id);
   if (!record.governed.empty()) regions_.EndLeave(record.governed, Whereabouts::kStays);
   if (vm != nullptr) {
-    if (const Status cleared = vm->ClearCapabilities(Deadline::After(kQemuPatience)); !cleared.ok()) {
-      events_.Add(Severity::kError, EventKind::kAlarm, record.region,
-                  "QEMU keeps x-ignore-shared, and a save would lose its memory: " + cleared.ToString());
-    }
+    TellIfKept(events_, record.region, vm->ClearCapabilities(Deadline::After(kQemuPatience)));
   }
   const std::string why = "the source's hecad was restarted before the switch-over";
   if (auto there = control::MigrationClient::Create({.endpoint = record.image.address}); there.ok()) {

@@ -31,6 +31,9 @@
 
 namespace heca::node {
 
+/// An alarm, unless QEMU has confirmed that x-ignore-shared is off.
+void TellIfKept(EventLog& events, const RegionId& region, const Status& cleared);
+
 /// What has become of a VM that was to leave.
 enum class Whereabouts : std::uint8_t { kInvalid = 0, kStays = 1, kLeft = 2 };
 

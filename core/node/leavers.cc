@@ -166,10 +166,7 @@ Result<control::Departing> Leavers::Depart(const control::DepartRequest& request
   entries_.push_back(std::move(entry));
   made->thread = std::thread([this, made, region] {
     const auto summary = made->departure.Run(made->watch);
-    if (const Status& restored = made->departure.restored(); !restored.ok()) {
-      events_.Add(Severity::kError, EventKind::kAlarm, region,
-                  "QEMU keeps x-ignore-shared, and a save would lose its memory: " + restored.ToString());
-    }
+    TellIfKept(events_, region, made->departure.restored());
     made->watch.Ended(summary, made->departure.phase());
     if (summary.ok()) {
       std::string how = "has left, its memory too";
