@@ -12,14 +12,13 @@ using region::PageState;
 
 namespace {
 
-/// True if asking InFile leaves the write protection of a clean page as it was.
+/// True if asking whether the page is there leaves the write protection of a clean page as it was.
 bool KeepsArm(LoopContext& loop, PageIndex page) {
   return loop.map.BlockOf(page).file.knows_holes() || loop.config.abilities.continue_protected;
 }
 
-/// Is the page in the file? On hugetlbfs the only oracle is CONTINUE, which maps it; none if the kernel will not say.
-std::optional<bool> InFile(LoopContext& loop, PageIndex page, const PageEntry& entry) {
-  if (loop.map.BlockOf(page).file.knows_holes()) return loop.placer.MayHold(page);
+/// Is the page in a file on hugetlbfs? The only oracle is CONTINUE, which maps it; none if the kernel will not say.
+std::optional<bool> InHugePages(LoopContext& loop, PageIndex page, const PageEntry& entry) {
   const bool keep = entry.clean && loop.config.abilities.continue_protected;
   Patience patience(loop);
   while (true) {
@@ -35,9 +34,44 @@ std::optional<bool> InFile(LoopContext& loop, PageIndex page, const PageEntry& e
   }
 }
 
+/// Pages that are in a file on tmpfs, asked for in ascending order: one question to the kernel for each run of them, or of
+/// those that are not. Nobody but the caller puts pages into the file meanwhile; a page that the guest discards may still
+/// be said to be there.
+class FileRuns {
+ public:
+  explicit FileRuns(const region::RegionMap& map) : map_(map) {}
+
+  bool Has(PageIndex page) {
+    const Block& block = map_.BlockOf(page);
+    const os::FileOffset at = map_.OffsetOf(page);
+    if (&block != block_ || at < from_ || at >= to_) Ask(block, at);
+    return held_;
+  }
+
+ private:
+  void Ask(const Block& block, os::FileOffset at) {
+    const os::FileOffset end = block.offset + map_.BytesOf(block.pages.value()).value();
+    const Result<os::FileExtent> data = block.file.NextData(at, end);
+    block_ = &block;
+    from_ = at;
+    held_ = !data.ok() || data->start == at;  // where the file does not tell, the kernel will when the page is placed
+    if (held_) {
+      to_ = data.ok() ? data->end : at + map_.page_size().value();
+    } else {
+      to_ = data->start;
+    }
+  }
+
+  const region::RegionMap& map_;
+  const Block* block_ = nullptr;
+  os::FileOffset from_{0};
+  os::FileOffset to_{0};
+  bool held_ = false;
+};
+
 class Recovery {
  public:
-  Recovery(LoopContext& loop, Pager& pager) : loop_(loop), pager_(pager) {}
+  Recovery(LoopContext& loop, Pager& pager) : loop_(loop), pager_(pager), runs_(loop.map) {}
 
   Status Run() {
     loop_.slots.CondemnUpTo(std::min(loop_.table.slot_mark(), Slot(loop_.slots.slot_count())));
@@ -125,7 +159,9 @@ class Recovery {
 
   Status RecoverPage(PageIndex page) {
     // Asking about a huge page may read events, and a discard among them changes the entry.
-    const std::optional<bool> in_file = InFile(loop_, page, loop_.table.Get(page));
+    const std::optional<bool> in_file = loop_.map.BlockOf(page).file.knows_holes()
+                                            ? std::optional(runs_.Has(page))
+                                            : InHugePages(loop_, page, loop_.table.Get(page));
     const PageEntry entry = loop_.table.Get(page);
     if (!in_file) return Status(ErrorCode::kUnavailable, "the kernel does not tell which pages are here", ErrorScope::kRegion);
     switch (entry.state) {
@@ -163,6 +199,7 @@ class Recovery {
 
   LoopContext& loop_;
   Pager& pager_;
+  FileRuns runs_;
 };
 
 }  // namespace
@@ -197,7 +234,7 @@ bool Census::StepFile(const Block& block) {
 bool Census::StepHuge(const Block& block) {
   const PageIndex page = block.first + page_;
   if (loop_.table.Get(page).state == PageState::kZero) {
-    const std::optional<bool> in_file = InFile(loop_, page, loop_.table.Get(page));
+    const std::optional<bool> in_file = InHugePages(loop_, page, loop_.table.Get(page));
     if (in_file.value_or(false) && loop_.table.Get(page).state == PageState::kZero) pager_.Adopt(page);
   }
   return ++page_ < block.pages.value();
