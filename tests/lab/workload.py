@@ -95,6 +95,11 @@ class Workload:
         found = self.ask("verify", FINAL.pattern, seconds)
         return int(found.group(1))
 
+    def load_disk(self, on: bool) -> None:
+        """Of a memory workload with disk_threads: whether those read."""
+        word = "on" if on else "off"
+        self.ask(f"disk {word}", f"MEMVERIFY DISK {word}", 60)
+
     def check(self) -> None:
         self.alive_or_raise()
         damage = self.errors()
