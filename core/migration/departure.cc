@@ -3,8 +3,11 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "base/check.h"
 #include "base/fail_points.h"
@@ -85,15 +88,24 @@ Status Departure::AwaitStop(control::ProgressSink& progress) {
 }
 
 Status Departure::SwitchOver() {
+  std::string gap;  // what the VM stands still for, and when that was done
+  const auto done = [&, stopped = vm_.stopped_at()](std::string_view part) {
+    gap += fmt::format("{}{} {:.1f}", gap.empty() ? "" : ", ", part,
+                       std::chrono::duration<double, std::milli>(Clock::now() - stopped).count());
+  };
+  done("noticed");
   if (ahead_) {
     HECA_RETURN_IF_ERROR(ahead_->Finish());
     summary_.rounds = ahead_->rounds();
     summary_.ahead = ahead_->copied();
+    done("last writes told");
   }
   HECA_ASSIGN_OR_RETURN(const auto elsewhere, image_.Rest());
   if (elsewhere) {
+    done("at rest");
     const Status placed = destination_.Place(request_.region, image_.lease().key, *elsewhere);
     HECA_RETURN_IF_ERROR(placed.WithContext("destination"));
+    done("placed");
   }
   HECA_RETURN_IF_ERROR(image_.Open());
   Enter(Phase::kOpened);
@@ -101,6 +113,8 @@ Status Departure::SwitchOver() {
   const Status open = destination_.Open(request_.region, image_.lease().key).WithContext("destination");
   opened_ = Clock::now();
   if (open.ok()) (void)vm_.Continue();
+  done("opened");
+  Log().info("{}: migration: ms since the VM was stopped: {}", request_.region, gap);
   HECA_RETURN_IF_ERROR(AwaitDecision(open.ok()));
   return {};
 }

@@ -31,6 +31,8 @@ class Footprint:
                       if place.name.startswith(hosts.switch.namespace)]
         self.files = [*(host.home for host in hosts.hosts), *(host.memory for host in hosts.hosts),
                       *(hecad.home for hecad in hosts.hecads)]
+        if hosts.sponsor:
+            self.files += [hosts.sponsor.home, hosts.sponsor.memory]
 
     def left(self) -> list[str]:
         """A line for each thing that is still there: processes, namespaces, mounts, files."""

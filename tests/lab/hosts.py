@@ -33,19 +33,23 @@ class Hosts:
     """`hosts[i]` and `hecads[i]` belong together and have one name: host1, host2, ..., and `places[i]` is their place in the
     network, which can be cut. The constructor returns when
     every libvirtd answers and every hecad sees every other one, after `ready_s` seconds. close() takes all of it down,
-    and so does a constructor that fails. `donate`: what each hecad lends; `memory_mib`: guest RAM a host has room for; `hook`: with heca's hook in libvirt.
+    and so does a constructor that fails. `donate`: what each hecad lends; `lender`: what one more host lends, `sponsor`,
+    that runs nothing but a hecad; `memory_mib`: guest RAM a host has room for; `hook`: with heca's hook in libvirt.
     """
 
     def __init__(self, logs: Path, count: int = 2, donate: str = "512MiB", memory_mib: int = 1024,
-                 hook: bool = False, **hecad_options: Any) -> None:
+                 hook: bool = False, lender: str = "", **hecad_options: Any) -> None:
         self._logs = logs
         self._hook = binary("heca-hook") if hook else None
         self._stack = ExitStack()
         self.hosts: list[LibvirtHost] = []
         self.hecads: list[Hecad] = []
+        self.sponsor: Hecad | None = None
         began = time.monotonic()
         try:
             self._start_hosts(count, memory_mib)
+            if lender:
+                self._start_sponsor(lender)
             self._start_hecads(donate, hecad_options)
         except BaseException:
             self.close()
@@ -64,9 +68,15 @@ class Hosts:
             self._stack.callback(host.close)
             self.hosts.append(host)
 
+    def _start_sponsor(self, lends: str) -> None:
+        self.sponsor = Hecad("sponsor", self._logs, lends, link=self.switch.join(), compute=False)
+        self._stack.callback(self.sponsor.close)
+        self.sponsor.start(wait=False)
+
     def _start_hecads(self, donate: str, options: dict[str, Any]) -> None:
+        lenders = [self.sponsor] if self.sponsor else []
         for host in self.hosts:
-            peers = [Peer(other.name, other.far) for other in self.hosts if other is not host]
+            peers = [*(Peer(other.name, other.far) for other in self.hosts if other is not host), *lenders]
             hecad = Hecad(host.name, self._logs, donate, peers, link=host, **{**HECAD_PLACES, **options})
             self._stack.callback(hecad.close)
             self.hecads.append(hecad)
@@ -75,7 +85,7 @@ class Hosts:
 
     def wait_peers(self) -> None:
         """Until every hecad answers and sees every other one."""
-        for hecad in self.hecads:
+        for hecad in [*self.hecads, *([self.sponsor] if self.sponsor else [])]:
             hecad.wait_ready(60)
         for hecad in self.hecads:
             wait_until(partial(sees_its_peers, hecad), 60, f"hecad {hecad.name} sees its peers", poll=0.05)

@@ -22,12 +22,9 @@ import pytest
 
 from lab.bench import Bench
 from lab.deadline import LabError, wait_until
-from lab.hecad import Hecad
-from lab.hosts import Hosts
 from lab.ignore_shared import ignore_shared
-from lab.left_behind import nothing_left
+from lab.journey import Journey
 from lab.libvirt_host import LibvirtHost, VirshFailed
-from lab.moving_guest import MovingGuest
 from lab.paths import binary
 from lab.processes import spawn
 
@@ -36,27 +33,13 @@ WORKLOAD = {"mib": 100, "threads": 2, "rate": 20000}
 MIB = 256
 
 
-class Journey:
-    """The guest and where it may go; `here` and `there` are numbers of hosts."""
+class Commanded(Journey):
+    """By hecactl."""
 
     def __init__(self, bench: Bench) -> None:
-        self.hosts: Hosts = bench.hosts(hook=True)
-        self.guest: MovingGuest = self.hosts.guest("shop", MIB, WORKLOAD, metadata=METADATA)
+        hosts = bench.hosts(hook=True)
+        super().__init__(hosts, hosts.guest("shop", MIB, WORKLOAD, metadata=METADATA))
         self.guest.guest.wait_ready(240)
-
-    @property
-    def here(self) -> int:
-        return self.hosts.hosts.index(self.guest.host)
-
-    @property
-    def there(self) -> int:
-        return 1 - self.here
-
-    def host(self, number: int) -> LibvirtHost:
-        return self.hosts.hosts[number]
-
-    def hecad(self, number: int) -> Hecad:
-        return self.hosts.hecads[number]
 
     def command(self, *options: str) -> list[str]:
         """To the other host, which is named as hecad knows it."""
@@ -71,26 +54,16 @@ class Journey:
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
 
-    def runs_whole(self) -> None:
-        self.guest.guest.wait_ticks(3, 60)
-        assert self.guest.guest.verify() == 0
-        self.guest.guest.check()
-        nothing_left(self.hosts, self.guest)
-
 
 @pytest.fixture(scope="module")
-def whole_journey(module_bench: Bench) -> Journey:
-    return Journey(module_bench)
+def whole_journey(module_bench: Bench) -> Commanded:
+    return Commanded(module_bench)
 
 
 @pytest.fixture
-def journey(whole_journey: Journey) -> Iterator[Journey]:
-    """Whole again after each test, so that one that fails is alone with it."""
+def journey(whole_journey: Commanded) -> Iterator[Commanded]:
     yield whole_journey
-    for number, hecad in enumerate(whole_journey.hosts.hecads):
-        if not hecad.alive() or hecad.fail:
-            whole_journey.hosts.restart_hecad(number)
-    whole_journey.guest.find()
+    whole_journey.mend()
 
 
 @contextmanager
@@ -122,7 +95,7 @@ def in_order(expected: list[str], said: list[str]) -> None:
     assert all(any(word == other for other in rest) for word in expected), f"{expected} in {said}"
 
 
-def test_there_and_back_and_both_libvirts_say_what_an_operator_expects(journey: Journey) -> None:
+def test_there_and_back_and_both_libvirts_say_what_an_operator_expects(journey: Commanded) -> None:
     definition = journey.host(journey.here).virsh("dumpxml", "shop", "--inactive", "--security-info")
     for _ in range(2):
         source, destination = journey.host(journey.here), journey.host(journey.there)
@@ -150,7 +123,7 @@ def test_there_and_back_and_both_libvirts_say_what_an_operator_expects(journey: 
 
 
 @pytest.mark.parametrize("by", ["ctrl-c", "virsh domjobabort"])
-def test_called_off_before_the_switch_and_done_at_once_again(journey: Journey, by: str) -> None:
+def test_called_off_before_the_switch_and_done_at_once_again(journey: Commanded, by: str) -> None:
     source, destination = journey.host(journey.here), journey.host(journey.there)
     hold = destination.hold_incoming()
     try:
@@ -186,7 +159,7 @@ def test_called_off_before_the_switch_and_done_at_once_again(journey: Journey, b
     journey.runs_whole()
 
 
-def test_the_destinations_libvirtd_is_killed_before_the_switch(journey: Journey) -> None:
+def test_the_destinations_libvirtd_is_killed_before_the_switch(journey: Commanded) -> None:
     destination = journey.host(journey.there)
     hold = destination.hold_incoming()
     try:
@@ -206,7 +179,7 @@ def test_the_destinations_libvirtd_is_killed_before_the_switch(journey: Journey)
     journey.runs_whole()
 
 
-def test_the_sources_hecad_both_libvirtds_and_the_link_fail_while_memory_follows(journey: Journey,
+def test_the_sources_hecad_both_libvirtds_and_the_link_fail_while_memory_follows(journey: Commanded,
                                                                                   long_form: bool) -> None:
     here, there = journey.here, journey.there
     source, destination = journey.host(here), journey.host(there)
@@ -236,7 +209,7 @@ def test_the_sources_hecad_both_libvirtds_and_the_link_fail_while_memory_follows
     journey.runs_whole()
 
 
-def test_the_destinations_hecad_is_killed_while_memory_follows(journey: Journey) -> None:
+def test_the_destinations_hecad_is_killed_while_memory_follows(journey: Commanded) -> None:
     there = journey.there
     journey.hosts.restart_hecad(there, fail="crash-after-copy=crash@3000")
     process = subprocess.Popen(journey.command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -32,8 +32,8 @@ def calm_guest(hosts: Hosts, on: int = 0) -> MovingGuest:
 
 
 def test_hosts_are_up_soon_and_strangers_to_each_other(bench: Bench) -> None:
-    hosts = bench.hosts()
-    print(f"two hosts up in {hosts.ready_s:.2f} s")
+    hosts = bench.hosts(lender="64MiB")
+    print(f"two hosts and a sponsor up in {hosts.ready_s:.2f} s")
     assert hosts.ready_s < 30
     footprint = Footprint(hosts)
     left = "\n".join(footprint.left())

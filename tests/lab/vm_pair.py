@@ -21,7 +21,7 @@ LIKE_LIBVIRT: dict[str, Any] = {"mib": 512, "sandbox": True, "user": "libvirt-qe
 def verifying(bench: Bench, **options: Any) -> Qemu:
     """A guest that verifies itself; QEMU is unprivileged, as under libvirt."""
     source = bench.qemu("source", **{**LIKE_LIBVIRT, **options})
-    source.guest.wait_ready()
+    source.guest.wait_ready(240)
     return source
 
 

@@ -29,8 +29,9 @@ class Tick:
 
 TICK = re.compile(r"MEMVERIFY tick=(\d+) ops=(\d+) errors=(\d+) verified=(\d+) maxgap_ms=(\d+)")
 FINAL = re.compile(r"MEMVERIFY FINAL errors=(\d+) cells=(\d+)")
+PANIC = "Kernel panic"
 # What a guest's kernel says when its memory was damaged under it.
-KERNEL_TROUBLE = re.compile(r"Kernel panic|Oops|BUG:|general protection|segfault|Bad page|list_(add|del) corruption")
+KERNEL_TROUBLE = re.compile(PANIC + r"|Oops|BUG:|general protection|segfault|Bad page|list_(add|del) corruption")
 
 
 class Workload:
@@ -59,9 +60,12 @@ class Workload:
         compiled = re.compile(pattern)
 
         def look() -> re.Match[str] | None:
-            found = compiled.search(self.text(), after)
+            text = self.text()
+            found = compiled.search(text, after)
             if found is None:
                 self.alive_or_raise()
+                if PANIC in text:
+                    raise LabError(f"{self.name}: {text[text.index(PANIC):][:1000]}")
             return found
 
         return wait_until(look, seconds, f"{self.name}: '{pattern}'", poll=0.05)
@@ -94,6 +98,11 @@ class Workload:
         """Has everything looked at; the number of errors since the start, and raises if damage was seen."""
         found = self.ask("verify", FINAL.pattern, seconds)
         return int(found.group(1))
+
+    def load_disk(self, on: bool) -> None:
+        """Of a memory workload with disk_threads: whether those read."""
+        word = "on" if on else "off"
+        self.ask(f"disk {word}", f"MEMVERIFY DISK {word}", 60)
 
     def check(self) -> None:
         self.alive_or_raise()

@@ -37,7 +37,8 @@ static int open_disk(int flags) {
   return fd;
 }
 
-static void start(void) {
+static void start(uint64_t mib, uint32_t threads) {
+  (void)threads;
   uint64_t bytes = 0;
   direct_fd = open_disk(O_DIRECT);
   buffered_fd = open_disk(0);
@@ -46,12 +47,12 @@ static void start(void) {
     exit(3);
   }
   blocks = bytes / kPageSize;
-  pool_pages = (options.mib << 20) / kPageSize;
+  pool_pages = (mib << 20) / kPageSize;
   pool = mmap(NULL, pool_pages * kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   block_in = calloc(pool_pages, sizeof *block_in);
   check_in = calloc(pool_pages, sizeof *check_in);
   if (pool == MAP_FAILED || block_in == NULL || check_in == NULL) {
-    say("MEMVERIFY FATAL no memory for a pool of %llu MiB", (unsigned long long)options.mib);
+    say("MEMVERIFY FATAL no memory for a pool of %llu MiB", (unsigned long long)mib);
     exit(3);
   }
   for (uint64_t page = 0; page < pool_pages; ++page) check_in[page] = check_word(page, kEmpty);
@@ -71,7 +72,7 @@ static void verify_page(uint64_t page, const char* when) {
 }
 
 static void work(struct worker* worker) {
-  const uint64_t own = pool_pages / options.threads, first = own * worker->index;
+  const uint64_t own = pool_pages / worker->count, first = own * worker->index;
   const uint64_t longest = options.read_kib / 4 < own ? options.read_kib / 4 : own;
   for (;;) {
     const uint64_t count = 1 + rng_next(&worker->rng) % longest;

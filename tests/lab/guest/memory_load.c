@@ -54,9 +54,9 @@ static void verify_cell(uint64_t cell) {
   write_cell(cell, version + 1);  // one report for one corruption
 }
 
-static void start(void) {
+static void start(uint64_t mib, uint32_t threads) {
   int fd = -1;
-  const uint64_t bytes = options.mib << 20;
+  const uint64_t bytes = mib << 20;
   if (options.file != NULL) {
     fd = open(options.file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0 || ftruncate(fd, (off_t)bytes) != 0) {
@@ -66,7 +66,7 @@ static void start(void) {
   }
   memory = map(bytes, fd);
   pages = bytes / kPageSize;
-  cells_per_page = options.slices ? options.threads : 1;
+  cells_per_page = options.slices ? threads : 1;
   words_per_cell = kPageSize / 8 / cells_per_page;
   version_of = map(pages * cells_per_page * sizeof *version_of, -1);
   check_of = map(pages * cells_per_page * sizeof *check_of, -1);
@@ -75,7 +75,7 @@ static void start(void) {
 
 /// The worker's n-th cell: a slice of every page, or a contiguous range of whole pages.
 static uint64_t own_cell(const struct worker* worker, uint64_t n) {
-  return options.slices ? n * cells_per_page + worker->index : pages / options.threads * worker->index + n;
+  return options.slices ? n * cells_per_page + worker->index : pages / worker->count * worker->index + n;
 }
 
 static void touch(struct worker* worker, uint64_t n) {
@@ -86,7 +86,7 @@ static void touch(struct worker* worker, uint64_t n) {
 }
 
 static void work(struct worker* worker) {
-  const uint64_t own = options.slices ? pages : pages / options.threads;
+  const uint64_t own = options.slices ? pages : pages / worker->count;
   uint64_t hand = 0;
   for (;;) {
     const uint64_t phase = rng_next(&worker->rng) % 4;

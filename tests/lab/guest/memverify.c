@@ -6,7 +6,7 @@
 //          MEMVERIFY tick=.. ops=.. errors=.. verified=.. maxgap_ms=..      once a second (tick_ms)
 //          MEMVERIFY ERROR where=.. cell=.. kind=zero|stale|other zero=yes|no ...
 //          MEMVERIFY FINAL errors=.. cells=..                   after `verify`: everything was looked at
-// Reads    verify | stop | go | rate N | off                    one command a line, answered by a line
+// Reads    verify | stop | go | rate N | disk on | disk off | off   one command a line, answered by a line
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
@@ -20,14 +20,14 @@
 
 #include "workload.h"
 
-struct options options = {.mib = 64, .threads = 2, .seed = 1, .write_pct = 50, .mode = "memory",
+struct options options = {.mib = 64, .threads = 2, .seed = 1, .write_pct = 50, .pool_mib = 16, .mode = "memory",
                           .disk = "/dev/vda", .direct_pct = 75, .read_kib = 256, .tick_ms = 1000};
 _Atomic uint64_t error_count;
 _Atomic int run_wanted = 1;
 _Atomic int parked;
 
 static struct worker workers[kMaxThreads];
-static const struct workload* workload;
+static uint32_t all_workers;
 static pthread_mutex_t output = PTHREAD_MUTEX_INITIALIZER;
 
 uint64_t now_us(void) {
@@ -79,9 +79,9 @@ void worker_step(struct worker* worker, uint64_t verified) {
   }
   const uint64_t rate = options.rate;
   if (rate != 0 && worker->operations % (rate / 50 + 1) == 0) nap_us(20000);
-  if (!atomic_load(&run_wanted)) {
+  if (!atomic_load(&run_wanted) || atomic_load(&worker->resting)) {
     atomic_fetch_add(&parked, 1);
-    while (!atomic_load(&run_wanted)) nap_us(5000);
+    while (!atomic_load(&run_wanted) || atomic_load(&worker->resting)) nap_us(5000);
     atomic_fetch_sub(&parked, 1);
   }
   worker->last_us = now_us();
@@ -90,7 +90,7 @@ void worker_step(struct worker* worker, uint64_t verified) {
 static void* run_worker(void* argument) {
   struct worker* worker = argument;
   worker->last_us = now_us();
-  workload->work(worker);
+  worker->workload->work(worker);
   return NULL;
 }
 
@@ -102,7 +102,7 @@ static void* run_reporter(void* unused) {
     const uint64_t now = now_us();
     if (next > now) nap_us(next - now);
     uint64_t operations = 0, verified = 0, gap = 0;
-    for (uint32_t i = 0; i < options.threads; ++i) {
+    for (uint32_t i = 0; i < all_workers; ++i) {
       operations += workers[i].operations;
       verified += workers[i].verified;
       const uint64_t own = atomic_exchange(&workers[i].max_gap_us, 0);
@@ -119,6 +119,8 @@ static void set_option(const char* name, const char* value) {
   const uint64_t number = strtoull(value, NULL, 0);
   if (strcmp(name, "mib") == 0) options.mib = number;
   else if (strcmp(name, "threads") == 0) options.threads = (uint32_t)number;
+  else if (strcmp(name, "disk_threads") == 0) options.disk_threads = (uint32_t)number;
+  else if (strcmp(name, "pool_mib") == 0) options.pool_mib = number;
   else if (strcmp(name, "seed") == 0) options.seed = number;
   else if (strcmp(name, "rate") == 0) options.rate = number;
   else if (strcmp(name, "write_pct") == 0) options.write_pct = (uint32_t)number;
@@ -151,13 +153,35 @@ static void read_kernel_command_line(void) {
 
 static void park_all(void) {
   atomic_store(&run_wanted, 0);
-  while (atomic_load(&parked) < (int)options.threads) nap_us(1000);
+  while (atomic_load(&parked) < (int)all_workers) nap_us(1000);
+}
+
+/// Workers that do the same.
+static void enlist(const struct workload* workload, uint64_t mib, uint32_t count, int resting) {
+  workload->start(mib, count);
+  for (uint32_t i = 0; i < count; ++i, ++all_workers) {
+    workers[all_workers] = (struct worker){.index = i, .count = count, .workload = workload, .resting = resting,
+                                           .rng = {options.seed * 1000003 + all_workers}};
+  }
+}
+
+static uint64_t verify_everything(void) {
+  uint64_t cells = 0;
+  for (uint32_t i = 0; i < all_workers; ++i) {
+    if (workers[i].index == 0) cells += workers[i].workload->verify_all();
+  }
+  return cells;
+}
+
+static void let_disk_rest(int resting) {
+  for (uint32_t i = options.threads; i < all_workers; ++i) atomic_store(&workers[i].resting, resting);
+  say("MEMVERIFY DISK %s", resting ? "off" : "on");
 }
 
 static void obey(const char* command, int is_guest) {
   if (strcmp(command, "verify") == 0) {
     park_all();
-    const unsigned long long cells = workload->verify_all();
+    const unsigned long long cells = verify_everything();
     say("MEMVERIFY FINAL errors=%llu cells=%llu", (unsigned long long)error_count, cells);
     atomic_store(&run_wanted, 1);
   } else if (strcmp(command, "stop") == 0) {
@@ -166,6 +190,10 @@ static void obey(const char* command, int is_guest) {
   } else if (strcmp(command, "go") == 0) {
     atomic_store(&run_wanted, 1);
     say("MEMVERIFY GOING");
+  } else if (strcmp(command, "disk on") == 0) {
+    let_disk_rest(0);
+  } else if (strcmp(command, "disk off") == 0) {
+    let_disk_rest(1);
   } else if (strncmp(command, "rate ", 5) == 0) {
     options.rate = strtoull(command + 5, NULL, 0);
     say("MEMVERIFY RATE rate=%llu", (unsigned long long)options.rate);
@@ -182,18 +210,18 @@ int main(int argc, char** argv) {
   const int is_guest = getpid() == 1;
   if (is_guest) read_kernel_command_line();
   for (int i = 1; i < argc; ++i) parse(argv[i], "");
-  if (options.threads < 1 || options.threads > kMaxThreads || options.mib < 1) {
-    say("MEMVERIFY FATAL threads must be 1 to %d, mib at least 1", kMaxThreads);
+  if (options.threads < 1 || options.threads > kMaxThreads - options.disk_threads || options.mib < 1) {
+    say("MEMVERIFY FATAL threads must be 1 to %d, those of the disk counted, mib at least 1", kMaxThreads);
     return 2;
   }
-  workload = strcmp(options.mode, "disk") == 0 ? &disk_workload : &memory_workload;
-  workload->start();
+  const int disk = strcmp(options.mode, "disk") == 0;
+  enlist(disk ? &disk_workload : &memory_workload, options.mib, options.threads, 0);
+  if (!disk && options.disk_threads > 0) enlist(&disk_workload, options.pool_mib, options.disk_threads, 1);
   say("MEMVERIFY READY mode=%s mib=%llu threads=%u", options.mode, (unsigned long long)options.mib, options.threads);
-  for (uint32_t i = 0; i <= options.threads; ++i) {
+  for (uint32_t i = 0; i <= all_workers; ++i) {
     pthread_t thread;
-    if (i < options.threads) workers[i] = (struct worker){.index = i, .rng = {options.seed * 1000003 + i}};
-    const int error = i < options.threads ? pthread_create(&thread, NULL, run_worker, &workers[i])
-                                          : pthread_create(&thread, NULL, run_reporter, NULL);
+    const int error = i < all_workers ? pthread_create(&thread, NULL, run_worker, &workers[i])
+                                      : pthread_create(&thread, NULL, run_reporter, NULL);
     if (error != 0) {
       say("MEMVERIFY FATAL thread: %s", strerror(error));
       return 3;

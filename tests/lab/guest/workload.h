@@ -13,6 +13,8 @@ enum { kMaxThreads = 16, kMaxErrorLines = 40 };
 struct options {
   uint64_t mib;        // memory mode: verified memory; disk mode: pool of read buffers
   uint32_t threads;
+  uint32_t disk_threads;  // memory mode: as many more workers read the disk; they rest until `disk on`
+  uint64_t pool_mib;   // memory mode: pool of their read buffers
   uint64_t seed;
   uint64_t rate;       // operations a second and thread; 0 = as fast as it goes
   uint32_t write_pct;  // memory mode: share of operations that write a new version
@@ -27,7 +29,10 @@ struct options {
 
 /// One writer each (its worker); the reporting thread reads and resets max_gap_us.
 struct worker {
-  uint32_t index;
+  uint32_t index;      // among the `count` that do the same
+  uint32_t count;
+  const struct workload* workload;
+  _Atomic int resting; // parked, whatever run_wanted says
   struct rng rng;
   _Atomic uint64_t operations;
   _Atomic uint64_t verified;
@@ -48,10 +53,10 @@ void report_error(const char* what, uint64_t cell, const uint64_t* at, size_t wo
 /// To be called once an operation: counts, measures the gap, keeps to the rate, parks when told to.
 void worker_step(struct worker* worker, uint64_t verified);
 
-/// A workload: `start` allocates and fills, `work` is a worker's endless loop, `verify_all` runs while all are parked
-/// and returns how many cells it looked at.
+/// A workload: `start` allocates `mib` MiB for as many threads and fills them, `work` is a worker's endless loop,
+/// `verify_all` runs while all are parked and returns how many cells it looked at.
 struct workload {
-  void (*start)(void);
+  void (*start)(uint64_t mib, uint32_t threads);
   void (*work)(struct worker* worker);
   uint64_t (*verify_all)(void);
 };
