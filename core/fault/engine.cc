@@ -27,7 +27,11 @@ Result<std::unique_ptr<RegionEngine>> RegionEngine::Start(EngineParts parts, Sta
   HECA_ASSIGN_OR_RETURN(std::unique_ptr<PageReader> urgent, parts.store.OpenReader(Role::kUrgent));
   HECA_ASSIGN_OR_RETURN(std::unique_ptr<PageReader> bulk, parts.store.OpenReader(Role::kBulk));
   HECA_ASSIGN_OR_RETURN(std::unique_ptr<PageWriter> writer, parts.store.OpenWriter());
-  HECA_RETURN_IF_ERROR(parts.uffd.Handshake(parts.config.abilities.negotiated).status());
+  HECA_ASSIGN_OR_RETURN(const os::UffdHandshake handshake, parts.uffd.Handshake(parts.config.abilities.negotiated));
+  // A descriptor that was in use keeps the features that it has; and who waited under its former owner is not known.
+  const bool all_known = mode == StartMode::kArrival && handshake == os::UffdHandshake::kFresh &&
+                         parts.config.abilities.thread_ids;
+  if (!all_known) parts.config.vcpu_threads.clear();
   const bool can_poison = parts.config.abilities.poison;
   const bool held = parts.config.held;
   auto loop = std::make_unique<FaultLoop>(
@@ -36,7 +40,11 @@ Result<std::unique_ptr<RegionEngine>> RegionEngine::Start(EngineParts parts, Sta
       std::move(urgent), std::move(bulk), std::move(writer));
   HECA_RETURN_IF_ERROR(loop->Prepare(mode != StartMode::kFresh));
   std::unique_ptr<RegionEngine> engine(new RegionEngine(std::move(loop), can_poison, held));
-  if (mode != StartMode::kArrival) engine->Open();
+  if (mode == StartMode::kArrival) {
+    engine->loop_->FollowWaits();
+  } else {
+    engine->Open();
+  }
   return engine;
 }
 
@@ -169,6 +177,7 @@ EngineStats RegionEngine::Stats() const {
   stats.bytes_written_back = counters.bytes_written_back.Value();
   stats.bytes_fetched = counters.bytes_fetched.Value();
   stats.discards = counters.discards.Value();
+  stats.blocktime = loop_->waiting().Blocktime();
   stats.holes = loop_->news().empty_pages();
   stats.lent_pages = loop_->lent_pages();
   stats.slots_used = loop_->slots_used();

@@ -43,6 +43,7 @@ class FaultHandler final : public EventPump {
     Clock::time_point since;
   };
 
+  void Take(const os::UffdEvent& event);
   void ExpectWrite(PageIndex page);
   [[nodiscard]] bool IsClean(PageIndex page) const;
   void Handle(const os::UffdEvent& event);

@@ -147,6 +147,8 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   Status CheckItWaits() const;
   Status CompareBlocks(const control::PrepareRequest& request) const;
   Status CaptureForArrival();
+  /// Of the VM that is to come; none where QEMU does not tell: its waits are counted, no more depends on it.
+  [[nodiscard]] std::vector<std::int32_t> VcpuThreads();
   Status ConnectGoverned(const control::PrepareRequest& request);
   Status OpenGoverned(Governance& governance);
   /// The lease stays its former owner's: only the image is left to be given back.

@@ -32,6 +32,7 @@ UffdEvent Decode(const uffd_msg& message) {
                                                             : UffdEventKind::kMissing;
     event.write = (flags & UFFD_PAGEFAULT_FLAG_WRITE) != 0 || event.kind == UffdEventKind::kWriteProtect;
     event.address = TargetAddress(message.arg.pagefault.address);
+    event.thread = static_cast<std::int32_t>(message.arg.pagefault.feat.ptid);  // 0 without the feature
   } else if (message.event == UFFD_EVENT_REMOVE) {
     event.kind = UffdEventKind::kRemove;
     event.address = TargetAddress(message.arg.remove.start);
@@ -50,7 +51,7 @@ std::uint64_t RequiredUffdFeatures() {
          UFFD_FEATURE_EVENT_REMOVE;
 }
 
-std::uint64_t WantedUffdFeatures() { return RequiredUffdFeatures() | abi::kFeaturePoison; }
+std::uint64_t WantedUffdFeatures() { return RequiredUffdFeatures() | UFFD_FEATURE_THREAD_ID | abi::kFeaturePoison; }
 
 std::uint64_t SyncTrackingFeatures() { return UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM; }
 

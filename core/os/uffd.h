@@ -30,6 +30,7 @@ struct UffdEvent {
   bool write = false;
   TargetAddress address;
   TargetAddress end;  ///< kRemove only
+  std::int32_t thread = 0;  ///< of a fault: its thread, as that thread names itself (gettid); 0: the descriptor does not tell
 };
 
 /// The kernel's answer to one ioctl.

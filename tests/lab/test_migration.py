@@ -32,8 +32,14 @@ def test_a_vm_moves_and_verifies_itself(bench: Bench, mode: str) -> None:
     assert summary["zero_bytes"] > 50 << 20, "memory that was never touched costs nothing"
     assert summary["mode"] == mode
     assert (summary["ahead_bytes"] > 200 << 20 and summary["rounds"] > 0) == (mode != "post-copy")
+    blocked = summary["vcpu_blocked_ms"]
+    assert len(blocked) == 2, "of each vCPU"
+    assert 0 <= summary["all_vcpus_blocked_ms"] <= min(blocked) <= max(blocked) < summary["total_ms"] + 1000
+    assert 0 <= summary["others_blocked_ms"]
     if mode == "pre-copy":
         assert summary["ahead_bytes"] == summary["moved_bytes"], "all of it was there before it ran"
+    else:
+        assert max(blocked) > 0
     assert second_names(source) == []
     assert uffds(source) == 1, "the fence, and nothing that notes writes"
 

@@ -164,6 +164,7 @@ class EngineHarness {
     Millis min_residence{1};
     bool continue_protected = true;  ///< false: as on a kernel before 6.4, whatever this one can do
     int file = -1;
+    std::vector<std::int32_t> vcpu_threads{};  ///< whose waits are counted
   };
 
   explicit EngineHarness(const Options& options)
@@ -202,6 +203,7 @@ class EngineHarness {
     config.limit = PageCount(options_.limit);
     config.prefetch = options_.prefetch;
     config.min_residence = options_.min_residence;
+    config.vcpu_threads = options_.vcpu_threads;
     fault::AdaptivePolicyOptions policy;
     policy.region_pages = PageCount(options_.pages);
     policy.limit = config.limit;
