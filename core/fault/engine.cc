@@ -49,6 +49,7 @@ Result<std::unique_ptr<RegionEngine>> RegionEngine::Start(EngineParts parts, Sta
 }
 
 Status RegionEngine::Locate(std::span<const region::SlotRun> runs) {
+  const std::lock_guard lock(closed_mutex_);
   if (open_.load() || filling_.load()) {
     return {ErrorCode::kFailedPrecondition, "the region is served already: its pages are where they are", ErrorScope::kRegion};
   }
@@ -57,6 +58,7 @@ Status RegionEngine::Locate(std::span<const region::SlotRun> runs) {
 
 Status RegionEngine::EndLocate(Slot mark) {
   HECA_RETURN_IF_ERROR(Locate({}));
+  const std::lock_guard lock(closed_mutex_);
   loop_->EndLocate(mark);
   return Status();
 }
@@ -68,11 +70,18 @@ void RegionEngine::Settle() {
 
 bool RegionEngine::Drawn() const { return settled_.load(std::memory_order_acquire) && loop_->lent_pages() == 0; }
 
+void RegionEngine::WatchClosed() {
+  const std::lock_guard lock(closed_mutex_);
+  if (!open_.load() && !filling_.load()) loop_->WatchClosed();
+}
+
 void RegionEngine::Fill() {
+  const std::lock_guard lock(closed_mutex_);
   if (!open_.load() && !filling_.exchange(true)) loop_->StartClosed();
 }
 
 void RegionEngine::Open() {
+  const std::lock_guard lock(closed_mutex_);
   if (open_.exchange(true)) return;
   if (filling_.load()) {
     loop_->Request(kRequestOpen);

@@ -40,6 +40,17 @@ void FaultHandler::Take(const os::UffdEvent& event) {
   }
 }
 
+void FaultHandler::TakeUnread() {
+  std::array<os::UffdEvent, 64> events;
+  const Result<std::size_t> unread = uffd_.UnreadFaults();
+  if (!unread.ok() || *unread == 0) return;
+  // The kernel gives faults before other events.
+  const Result<std::size_t> got = uffd_.Read({events.data(), std::min(*unread, events.size())});
+  if (!got.ok()) return;  // the loop will find out
+  loop_.fault_time = Clock::now();
+  for (std::size_t i = 0; i < *got; ++i) Take(events[i]);
+}
+
 void FaultHandler::ServeFaults() {
   if (serving_) return;
   DrainEvents();  // while the region is closed its faults are kept

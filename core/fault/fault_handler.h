@@ -23,6 +23,8 @@ class FaultHandler final : public EventPump {
   void ServeFaults() override;
   void Defer(PageIndex page, bool write) override;
 
+  /// Reads the faults that are there, and no other event, for ServeQueued.
+  void TakeUnread();
   /// Serves what DrainEvents left, without asking the kernel for more.
   void ServeQueued();
   /// Serves deferred faults again, each at most once.

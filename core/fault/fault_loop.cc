@@ -15,6 +15,7 @@ using region::PageEntry;
 using region::PageState;
 
 constexpr Millis kLookEvery{100};   // health of the store, counts for others
+constexpr Millis kEarlyPatience{1000};  // so long a thread may wait for a region to be opened without a word
 constexpr Millis kRetryEvery{1};    // deferred faults, when nothing else wakes the loop
 
 /// A reader that has no descriptor, or wants to be asked more often than everything else.
@@ -126,6 +127,19 @@ void FaultLoop::StartClosed() {
   loop_.closed = true;
   homecoming_.Begin();
   Start();
+}
+
+void FaultLoop::WatchClosed() {
+  loop_.closed = true;  // as far as what is read here is concerned
+  handler_.TakeUnread();
+  loop_.closed = false;
+  TellOfEarly();
+}
+
+void FaultLoop::TellOfEarly() {
+  waiting_.TellOfThoseSince(Clock::now() - kEarlyPatience, [this](std::int32_t thread, PageIndex page) {
+    parts_.observer.OnEngineEvent({EngineEventKind::kEarlyFault, 1, StoreHealth::kInvalid, Status(), page, thread});
+  });
 }
 
 void FaultLoop::Stop() {
@@ -318,6 +332,7 @@ void FaultLoop::ZeroOne(PageIndex page) {
 
 void FaultLoop::LookAround() {
   next_look_ = Clock::now() + kLookEvery;
+  if (loop_.closed) TellOfEarly();
   evictor_.Tidy();
   drawing_.TryAgain();
   fetcher_.AskForLate();

@@ -62,6 +62,8 @@ class FaultLoop {
   void Start();
   /// Starts closed: pages come home from now on, and faults wait until kRequestOpen.
   void StartClosed();
+  /// Between Prepare and the start, on one thread: tells of threads that touch the memory already.
+  void WatchClosed();
   /// Ends the threads; idempotent.
   void Stop();
   /// Between Prepare and the start, on one thread: see RegionEngine.
@@ -102,6 +104,7 @@ class FaultLoop {
   void PoisonOne(PageIndex page);
   void ZeroOne(PageIndex page);
   void LookAround();
+  void TellOfEarly();
   [[nodiscard]] Millis Tick(const PollNeed& urgent, const PollNeed& bulk) const;
 
   LoopParts parts_;

@@ -36,6 +36,15 @@ class WaitingThreads {
   }
   void End(region::PageRun run, Clock::time_point now);
 
+  /// Tells once, by (thread, page), of each that has waited since `then` or longer.
+  template <class Tell>
+  void TellOfThoseSince(Clock::time_point then, Tell tell) {
+    for (std::size_t i = 0; i < waiting_; ++i) {
+      if (waits_[i].told || waits_[i].since > then) continue;
+      waits_[i].told = true;
+      tell(waits_[i].thread, waits_[i].page);
+    }
+  }
   /// Nothing where it is not known.
   [[nodiscard]] std::optional<BlocktimeNumbers> Blocktime() const;
 
@@ -48,6 +57,7 @@ class WaitingThreads {
     std::uint32_t vcpu = kOther;  ///< index into threads_
     PageIndex page;
     Clock::time_point since;
+    bool told = false;
   };
 
   void Finish(Wait& wait, Clock::time_point now);

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <string>
 
+#include "os/proc.h"
 #include "os/uffd_abi.h"
 
 namespace heca::os {
@@ -105,6 +106,11 @@ Status Uffd::Unregister(TargetAddress start, Bytes length) {
   // VMA lock) goes to sleep in a context that will never be asked again.
   (void)Wake(start, length);
   return Status();
+}
+
+Result<std::size_t> Uffd::UnreadFaults() const {
+  HECA_ASSIGN_OR_RETURN(const std::string text, ReadSmallFile("/proc/self/fdinfo/" + std::to_string(fd_.get())));
+  return static_cast<std::size_t>(ParseField(text, "pending").value_or(0));
 }
 
 Result<std::size_t> Uffd::Read(std::span<UffdEvent> events) {

@@ -96,17 +96,21 @@ class EventRecorder final : public fault::EngineObserver {
   void OnEngineEvent(const fault::EngineEvent& event) override {
     const std::lock_guard lock(mutex_);
     ++counts_[static_cast<std::size_t>(event.kind)];
-    last_ = event.status;
+    last_[static_cast<std::size_t>(event.kind)] = event;
   }
   [[nodiscard]] int Count(fault::EngineEventKind kind) {
     const std::lock_guard lock(mutex_);
     return counts_[static_cast<std::size_t>(kind)];
   }
+  [[nodiscard]] fault::EngineEvent Last(fault::EngineEventKind kind) {
+    const std::lock_guard lock(mutex_);
+    return last_[static_cast<std::size_t>(kind)];
+  }
 
  private:
   std::mutex mutex_;
   std::array<int, 16> counts_{};
-  Status last_;
+  std::array<fault::EngineEvent, 16> last_;
 };
 
 /// The rule of a test: nothing in flight unless the test holds it.

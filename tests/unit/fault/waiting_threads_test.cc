@@ -8,6 +8,7 @@
 #include <atomic>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "support/engine_harness.h"
@@ -95,6 +96,24 @@ TEST_F(WaitingThreadsTest, WhatIsNotKnownIsNotZero) {
   ASSERT_TRUE(waiting_.Blocktime().has_value());
   Begin(0, 1, 0);
   EXPECT_FALSE(waiting_.Blocktime().has_value());
+}
+
+TEST_F(WaitingThreadsTest, TellsOnceOfThoseThatWaitForLong) {
+  std::vector<std::pair<std::int32_t, std::uint64_t>> told;
+  const auto tell = [&](int since) {
+    told.clear();
+    waiting_.TellOfThoseSince(At(since), [&](std::int32_t thread, PageIndex page) { told.emplace_back(thread, page.value()); });
+    return told;
+  };
+  using Told = std::vector<std::pair<std::int32_t, std::uint64_t>>;
+  Begin(10, 1, 0);
+  Begin(99, 2, 5);
+  Begin(98, 3, 6);
+  End(Page(3), 7);
+  EXPECT_EQ(tell(-1), Told());
+  EXPECT_EQ(tell(4), (Told{{10, 1}}));
+  EXPECT_EQ(tell(8), (Told{{99, 2}}));
+  EXPECT_EQ(tell(100), Told());
 }
 
 /// A thread that touches one page when it is told to.
