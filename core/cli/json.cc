@@ -2,6 +2,7 @@
 #include "cli/json.h"
 
 #include <string>
+#include <utility>
 
 #include "cli/text.h"
 
@@ -29,6 +30,20 @@ Json ToJson(const control::StoreInfo& store) {
 }
 
 Json OrNull(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
+
+/// In whole microseconds.
+double InMillis(Nanos span) { return static_cast<double>(span.count() / 1000) / 1000; }
+
+/// What is not known is null.
+void AddBlocktime(Json& json, const std::optional<control::Blocktime>& blocktime) {
+  Json vcpus = blocktime ? Json::array() : Json(nullptr);
+  if (blocktime) {
+    for (const Nanos waited : blocktime->vcpus) vcpus.push_back(InMillis(waited));
+  }
+  json["vcpu_blocked_ms"] = std::move(vcpus);
+  json["all_vcpus_blocked_ms"] = blocktime ? Json(InMillis(blocktime->all_vcpus)) : Json(nullptr);
+  json["others_blocked_ms"] = blocktime ? Json(InMillis(blocktime->others)) : Json(nullptr);
+}
 
 }  // namespace
 
@@ -98,7 +113,7 @@ Json ToJson(const control::RegionInfo& region) {
 }
 
 Json ToJson(const control::MigrationSummary& summary) {
-  return {{"region", summary.region},
+  Json json = {{"region", summary.region},
           {"mode", Word(summary.mode)},
           {"total_ms", summary.total.count()},
           {"downtime_ns", summary.downtime.count()},
@@ -111,11 +126,13 @@ Json ToJson(const control::MigrationSummary& summary) {
           {"fault_p50_ns", summary.fault_p50.count()},
           {"fault_p99_ns", summary.fault_p99.count()},
           {"blocked_ns", summary.blocked.count()}};
+  AddBlocktime(json, summary.blocktime);
+  return json;
 }
 
 Json ToJson(const control::MigrationInfo& migration) {
   const control::MigrationSummary& reached = migration.reached;
-  return {{"region", reached.region},
+  Json json = {{"region", reached.region},
           {"domain", migration.domain},
           {"destination", migration.destination},
           {"mode", Word(reached.mode)},
@@ -132,6 +149,8 @@ Json ToJson(const control::MigrationInfo& migration) {
           {"ok", migration.ok},
           {"trouble", migration.trouble},
           {"summary", migration.ok ? ToJson(reached) : Json(nullptr)}};
+  AddBlocktime(json, reached.blocktime);
+  return json;
 }
 
 Json ToJson(const control::LeaseInfo& lease) {

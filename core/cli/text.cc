@@ -4,6 +4,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <ctime>
 
 #include "base/size.h"
@@ -155,6 +156,24 @@ std::string RegionText(const control::RegionInfo& region) {
   return text;
 }
 
+namespace {
+
+/// Each vCPU's where that is short enough to be read.
+std::string BlocktimeOf(const std::optional<control::Blocktime>& blocktime) {
+  if (!blocktime || blocktime->vcpus.empty()) return "not known for each vCPU";
+  const auto& vcpus = blocktime->vcpus;
+  std::string text;
+  if (vcpus.size() <= 8) {
+    for (const Nanos waited : vcpus) text += (text.empty() ? "vCPUs " : ", ") + FormatSpan(waited);
+  } else {
+    text = fmt::format("{} vCPUs, the longest {}", vcpus.size(), FormatSpan(*std::max_element(vcpus.begin(), vcpus.end())));
+  }
+  return fmt::format("{}; all of them at once {}; other threads {}", text, FormatSpan(blocktime->all_vcpus),
+                     FormatSpan(blocktime->others));
+}
+
+}  // namespace
+
 std::string MigrationText(const control::MigrationSummary& summary, const std::string& destination) {
   std::string text = fmt::format("region {}: moved to {}, {}\n", summary.region, destination, ToString(summary.mode));
   text += Line("total", FormatSpan(summary.total));
@@ -166,9 +185,10 @@ std::string MigrationText(const control::MigrationSummary& summary, const std::s
   text += Line("moved", fmt::format("{} ({})", FormatSize(summary.moved), Percent(summary.moved, summary.memory)));
   text += Line("zero", fmt::format("{} ({})", FormatSize(summary.zero), Percent(summary.zero, summary.memory)));
   if (summary.faults == 0) return text + Line("faults", "none");
-  return text + Line("faults", fmt::format("{}, each waited {} (p50), {} (p99), all threads together {}", summary.faults,
-                                           FormatSpan(summary.fault_p50), FormatSpan(summary.fault_p99),
-                                           FormatSpan(summary.blocked)));
+  text += Line("faults", fmt::format("{}, each waited {} (p50), {} (p99), all threads together {}", summary.faults,
+                                     FormatSpan(summary.fault_p50), FormatSpan(summary.fault_p99),
+                                     FormatSpan(summary.blocked)));
+  return text + Line("blocked", BlocktimeOf(summary.blocktime));
 }
 
 std::string MigrationsText(const std::vector<control::MigrationInfo>& migrations) {

@@ -15,6 +15,7 @@
 namespace heca::control {
 namespace {
 
+constexpr int kMaxVcpus = 4096;  // more than any machine of QEMU
 constexpr std::uint64_t kMaxDowntimeMs = 2'000'000;  // QEMU's own limit
 constexpr std::uint64_t kMaxSpanNs = 10ULL * 365 * 24 * 3600 * 1'000'000'000;  // ten years: a peer talks nonsense
 
@@ -128,6 +129,29 @@ Result<Nanos> NanosOf(std::uint64_t ns) {
   return NanosFrom(ns);
 }
 
+void GiveBlocktime(const std::optional<Blocktime>& from, const auto& mutable_blocktime) {
+  if (!from) return;
+  v1::Blocktime& to = *mutable_blocktime();
+  for (const Nanos waited : from->vcpus) to.add_vcpu_ns(CountOf(waited));
+  to.set_all_vcpus_ns(CountOf(from->all_vcpus));
+  to.set_others_ns(CountOf(from->others));
+}
+
+/// A number that makes no sense is no reason to end a migration: then nothing is known.
+std::optional<Blocktime> TakeBlocktime(const v1::Blocktime& from) {
+  if (from.vcpu_ns_size() > kMaxVcpus) return std::nullopt;
+  bool sane = true;
+  const auto take = [&sane](std::uint64_t ns) {
+    sane = sane && ns <= kMaxSpanNs;
+    return sane ? NanosFrom(ns) : Nanos(0);
+  };
+  Blocktime to;
+  for (const std::uint64_t waited : from.vcpu_ns()) to.vcpus.push_back(take(waited));
+  to.all_vcpus = take(from.all_vcpus_ns());
+  to.others = take(from.others_ns());
+  return sane ? std::optional<Blocktime>(std::move(to)) : std::nullopt;
+}
+
 }  // namespace
 
 Status CheckSpec(const MigrateSpec& spec) {
@@ -224,6 +248,7 @@ void ToMessage(const MigrationSummary& from, v1::MigrationSummary& to) {
   to.set_ahead_bytes(from.ahead.value());
   to.set_rounds(from.rounds);
   to.set_blocked_ns(CountOf(from.blocked));
+  GiveBlocktime(from.blocktime, [&] { return to.mutable_blocktime(); });
 }
 
 MigrationSummary FromMessage(const v1::MigrationSummary& from) {
@@ -241,6 +266,7 @@ MigrationSummary FromMessage(const v1::MigrationSummary& from) {
   to.ahead = Bytes(from.ahead_bytes());
   to.rounds = from.rounds();
   to.blocked = NanosFrom(from.blocked_ns());
+  if (from.has_blocktime()) to.blocktime = TakeBlocktime(from.blocktime());
   return to;
 }
 
@@ -367,6 +393,7 @@ void ToMessage(const Arrival& from, v1::Arrival& to) {
   to.set_fault_p50_ns(CountOf(from.fault_p50));
   to.set_fault_p99_ns(CountOf(from.fault_p99));
   to.set_blocked_ns(CountOf(from.blocked));
+  GiveBlocktime(from.blocktime, [&] { return to.mutable_blocktime(); });
   to.set_trouble(PeerText(from.trouble));
 }
 
@@ -384,6 +411,7 @@ Result<Arrival> FromMessage(const v1::Arrival& from) {
   HECA_ASSIGN_OR_RETURN(to.fault_p50, NanosOf(from.fault_p50_ns()));
   HECA_ASSIGN_OR_RETURN(to.fault_p99, NanosOf(from.fault_p99_ns()));
   HECA_ASSIGN_OR_RETURN(to.blocked, NanosOf(from.blocked_ns()));
+  if (from.has_blocktime()) to.blocktime = TakeBlocktime(from.blocktime());
   HECA_RETURN_IF_ERROR(CheckPeerText("an arrival's trouble", from.trouble()));
   to.trouble = from.trouble();
   return to;

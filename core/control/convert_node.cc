@@ -196,7 +196,7 @@ Event FromMessage(const v1::Event& from) {
   to.sequence = from.sequence();
   to.time = WallTimeFrom(from.time_us());
   to.severity = EnumFrom(from.severity(), Severity::kError);
-  to.kind = EnumFrom(from.kind(), EventKind::kResolved);
+  to.kind = EnumFrom(from.kind(), EventKind::kEarlyFault);
   to.region = from.region();
   to.text = from.text();
   for (const v1::Pair& value : from.values()) to.values.emplace_back(value.name(), value.value());

@@ -47,6 +47,15 @@ struct SteerSpec {
   std::optional<Millis> downtime_goal{};
 };
 
+/// For how long a VM's vCPUs waited for pages at its destination, as QEMU's postcopy-blocktime counts. A wait counts once
+/// it is over.
+struct Blocktime {
+  std::vector<Nanos> vcpus;  ///< each vCPU, in the order of their indexes
+  Nanos all_vcpus{0};        ///< all of them at once: for so long nothing of the VM could run
+  Nanos others{0};           ///< other threads (QEMU's main loop and I/O threads, the kernel's), added up
+  bool operator==(const Blocktime&) const = default;
+};
+
 /// What has been reached; of a migration that went well, all of it.
 struct MigrationSummary {
   RegionId region;
@@ -62,6 +71,7 @@ struct MigrationSummary {
   Nanos fault_p50{0};        ///< how long
   Nanos fault_p99{0};
   Nanos blocked{0};          ///< all waits of all threads, added up: for pages that were here already too
+  std::optional<Blocktime> blocktime;  ///< nothing: not known
 };
 
 /// A VM that leaves this node, or left it a short time ago; whoever leads it, hecad or libvirt.
@@ -173,6 +183,7 @@ struct Arrival {
   Nanos fault_p50{0};
   Nanos fault_p99{0};
   Nanos blocked{0};
+  std::optional<Blocktime> blocktime;  ///< nothing: not known
   std::string trouble;
 };
 

@@ -119,6 +119,7 @@ std::string_view ToString(EventKind value) {
     case EventKind::kPeerRebooted: return "peer-rebooted";
     case EventKind::kResuming: return "resuming";
     case EventKind::kResolved: return "resolved";
+    case EventKind::kEarlyFault: return "early-fault";
   }
   return "unknown";
 }

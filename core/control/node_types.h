@@ -232,6 +232,7 @@ enum class EventKind : std::uint8_t {
   kPeerRebooted = 23,
   kResuming = 24,          ///< cannot be taken back yet after a restart; the text says why
   kResolved = 25,          ///< an operator has said what to do with lost pages
+  kEarlyFault = 26,        ///< a thread of a QEMU that waits for a VM touches memory that may not be served yet
 };
 
 struct Event {

@@ -27,7 +27,11 @@ Result<std::unique_ptr<RegionEngine>> RegionEngine::Start(EngineParts parts, Sta
   HECA_ASSIGN_OR_RETURN(std::unique_ptr<PageReader> urgent, parts.store.OpenReader(Role::kUrgent));
   HECA_ASSIGN_OR_RETURN(std::unique_ptr<PageReader> bulk, parts.store.OpenReader(Role::kBulk));
   HECA_ASSIGN_OR_RETURN(std::unique_ptr<PageWriter> writer, parts.store.OpenWriter());
-  HECA_RETURN_IF_ERROR(parts.uffd.Handshake(parts.config.abilities.negotiated).status());
+  HECA_ASSIGN_OR_RETURN(const os::UffdHandshake handshake, parts.uffd.Handshake(parts.config.abilities.negotiated));
+  // A descriptor that was in use keeps the features that it has; and who waited under its former owner is not known.
+  const bool all_known = mode == StartMode::kArrival && handshake == os::UffdHandshake::kFresh &&
+                         parts.config.abilities.thread_ids;
+  if (!all_known) parts.config.vcpu_threads.clear();
   const bool can_poison = parts.config.abilities.poison;
   const bool held = parts.config.held;
   auto loop = std::make_unique<FaultLoop>(
@@ -36,11 +40,16 @@ Result<std::unique_ptr<RegionEngine>> RegionEngine::Start(EngineParts parts, Sta
       std::move(urgent), std::move(bulk), std::move(writer));
   HECA_RETURN_IF_ERROR(loop->Prepare(mode != StartMode::kFresh));
   std::unique_ptr<RegionEngine> engine(new RegionEngine(std::move(loop), can_poison, held));
-  if (mode != StartMode::kArrival) engine->Open();
+  if (mode == StartMode::kArrival) {
+    engine->loop_->FollowWaits();
+  } else {
+    engine->Open();
+  }
   return engine;
 }
 
 Status RegionEngine::Locate(std::span<const region::SlotRun> runs) {
+  const std::lock_guard lock(closed_mutex_);
   if (open_.load() || filling_.load()) {
     return {ErrorCode::kFailedPrecondition, "the region is served already: its pages are where they are", ErrorScope::kRegion};
   }
@@ -49,6 +58,7 @@ Status RegionEngine::Locate(std::span<const region::SlotRun> runs) {
 
 Status RegionEngine::EndLocate(Slot mark) {
   HECA_RETURN_IF_ERROR(Locate({}));
+  const std::lock_guard lock(closed_mutex_);
   loop_->EndLocate(mark);
   return Status();
 }
@@ -60,11 +70,18 @@ void RegionEngine::Settle() {
 
 bool RegionEngine::Drawn() const { return settled_.load(std::memory_order_acquire) && loop_->lent_pages() == 0; }
 
+void RegionEngine::WatchClosed() {
+  const std::lock_guard lock(closed_mutex_);
+  if (!open_.load() && !filling_.load()) loop_->WatchClosed();
+}
+
 void RegionEngine::Fill() {
+  const std::lock_guard lock(closed_mutex_);
   if (!open_.load() && !filling_.exchange(true)) loop_->StartClosed();
 }
 
 void RegionEngine::Open() {
+  const std::lock_guard lock(closed_mutex_);
   if (open_.exchange(true)) return;
   if (filling_.load()) {
     loop_->Request(kRequestOpen);
@@ -169,6 +186,7 @@ EngineStats RegionEngine::Stats() const {
   stats.bytes_written_back = counters.bytes_written_back.Value();
   stats.bytes_fetched = counters.bytes_fetched.Value();
   stats.discards = counters.discards.Value();
+  stats.blocktime = loop_->waiting().Blocktime();
   stats.holes = loop_->news().empty_pages();
   stats.lent_pages = loop_->lent_pages();
   stats.slots_used = loop_->slots_used();

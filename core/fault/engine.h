@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
@@ -81,6 +82,9 @@ class RegionEngine {
   void Settle();
   /// Settled, and no page lies in a read-only slot any more.
   [[nodiscard]] bool Drawn() const;
+  /// After a start as kArrival, as long as it is closed: to be called often. Threads that touch the memory wait for Open;
+  /// kEarlyFault tells of each that does so for a second.
+  void WatchClosed();
   /// After a start as kArrival: pages come from now on, but faults wait for Open. Once, and before Open.
   void Fill();
   /// Begins to serve after a start as kArrival; else, and the second time, nothing. Takes some 100 us.
@@ -117,6 +121,7 @@ class RegionEngine {
   RegionEngine(std::unique_ptr<FaultLoop> loop, bool can_poison, bool held);
   std::unique_ptr<FaultLoop> loop_;
   const bool can_poison_;
+  std::mutex closed_mutex_;  ///< of the loop until its thread has it: WatchClosed comes at any time
   std::atomic<bool> home_asked_{false};
   std::atomic<bool> filling_{false};
   std::atomic<bool> open_{false};

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "base/clock.h"
 #include "heca/types.h"
@@ -25,6 +26,8 @@ struct EngineConfig {
   std::uint32_t watermark_low = 6;   ///< percent of the limit; eviction begins when less is free
   std::uint32_t watermark_high = 12; ///< percent of the limit; eviction ends when this much is free
   bool held = false;             ///< until Settle: see RegionEngine
+  /// Of an arrival: the threads of its vCPUs, by their own ids; how long they wait is counted. None: it is not.
+  std::vector<std::int32_t> vcpu_threads;
   int cpu = -1;                  ///< CPU of the fault loop; -1: anywhere
 };
 

@@ -7,6 +7,7 @@
 
 #include "heca/page_store.h"
 #include "heca/status.h"
+#include "heca/types.h"
 
 namespace heca::fault {
 
@@ -23,6 +24,7 @@ enum class EngineEventKind : std::uint8_t {
   kLimitReached = 9,     ///< faults wait for eviction
   kHome = 10,            ///< BringHome is through: nothing is away, the memory is unregistered
   kKernelError = 11,     ///< an answer outside the kernel's contract
+  kEarlyFault = 12,      ///< `thread` has waited for `page` for a second, and the region is not open yet
 };
 [[nodiscard]] std::string_view ToString(EngineEventKind kind);
 
@@ -31,6 +33,8 @@ struct EngineEvent {
   std::uint64_t count = 0;
   StoreHealth health = StoreHealth::kInvalid;
   Status status;
+  PageIndex page{};         ///< kEarlyFault; and the next
+  std::int32_t thread = 0;  ///< by its own id; 0: not known
 };
 
 /// Called on the fault loop: hands the event on and returns. Must not block, and must not call into the engine other

@@ -18,6 +18,7 @@ std::string_view ToString(EngineEventKind kind) {
     case EngineEventKind::kLimitReached: return "limit-reached";
     case EngineEventKind::kHome: return "home";
     case EngineEventKind::kKernelError: return "kernel-error";
+    case EngineEventKind::kEarlyFault: return "early-fault";
   }
   return "invalid";
 }

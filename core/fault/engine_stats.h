@@ -6,8 +6,11 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
+#include <vector>
 
+#include "base/clock.h"
 #include "base/histogram.h"
 #include "region/page_table.h"
 
@@ -60,6 +63,14 @@ struct EngineCounters {
   Counter discards;         ///< pages that the guest gave up
 };
 
+/// For how long threads waited for pages, see waiting_threads.h.
+struct BlocktimeNumbers {
+  std::vector<Nanos> vcpus;  ///< each vCPU, in the order of EngineConfig::vcpu_threads
+  Nanos all_vcpus{0};        ///< all of them at once
+  Nanos others{0};           ///< other threads, added up
+  bool operator==(const BlocktimeNumbers&) const = default;
+};
+
 /// A copy, taken at about one moment.
 struct EngineStats {
   region::PageCounts pages;
@@ -69,6 +80,7 @@ struct EngineStats {
                 clean_drops = 0, zero_drops = 0, cancels = 0, io_waits = 0, no_memory = 0, stray_pages = 0,
                 kernel_errors = 0, again = 0, deferred_faults = 0, pages_lost = 0, refaults = 0, bytes_written_back = 0,
                 bytes_fetched = 0, discards = 0;
+  std::optional<BlocktimeNumbers> blocktime;  ///< nothing: not known
   std::uint64_t holes = 0;  ///< pages that became Zero because the store holds nothing of them
   std::uint32_t lent_pages = 0;  ///< that lie in read-only slots of the store
   std::uint32_t slots_used = 0;

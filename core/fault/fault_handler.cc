@@ -21,21 +21,34 @@ void FaultHandler::DrainEvents() {
     if (!got.ok() || *got == 0) return;
     loop_.fault_time = Clock::now();
     (void)FailPointHit(FailPoint::kCrashAfterFaultRead);
-    for (std::size_t i = 0; i < *got; ++i) {
-      const os::UffdEvent& event = events[i];
-      if (event.kind == os::UffdEventKind::kRemove) {
-        Removed(event.address, event.end);
-      } else if (event.kind != os::UffdEventKind::kOther) {
-        if (queue_count_ == kQueue) {
-          const auto page = loop_.map.PageAt(event.address);
-          if (page) loop_.placer.Wake({*page, 1});
-          continue;
-        }
-        queue_[(queue_head_ + queue_count_++) % kQueue] = event;
-      }
-    }
+    for (std::size_t i = 0; i < *got; ++i) Take(events[i]);
     if (*got < events.size()) return;
   }
+}
+
+void FaultHandler::Take(const os::UffdEvent& event) {
+  if (event.kind == os::UffdEventKind::kRemove) {
+    Removed(event.address, event.end);
+  } else if (event.kind != os::UffdEventKind::kOther) {
+    const auto page = loop_.map.PageAt(event.address);
+    if (page) loop_.waiting.Begin(event.thread, *page, loop_.fault_time);
+    if (queue_count_ < kQueue) {
+      queue_[(queue_head_ + queue_count_++) % kQueue] = event;
+    } else if (page) {
+      loop_.placer.Wake({*page, 1});
+    }
+  }
+}
+
+void FaultHandler::TakeUnread() {
+  std::array<os::UffdEvent, 64> events;
+  const Result<std::size_t> unread = uffd_.UnreadFaults();
+  if (!unread.ok() || *unread == 0) return;
+  // The kernel gives faults before other events.
+  const Result<std::size_t> got = uffd_.Read({events.data(), std::min(*unread, events.size())});
+  if (!got.ok()) return;  // the loop will find out
+  loop_.fault_time = Clock::now();
+  for (std::size_t i = 0; i < *got; ++i) Take(events[i]);
 }
 
 void FaultHandler::ServeFaults() {

@@ -23,6 +23,8 @@ class FaultHandler final : public EventPump {
   void ServeFaults() override;
   void Defer(PageIndex page, bool write) override;
 
+  /// Reads the faults that are there, and no other event, for ServeQueued.
+  void TakeUnread();
   /// Serves what DrainEvents left, without asking the kernel for more.
   void ServeQueued();
   /// Serves deferred faults again, each at most once.
@@ -43,6 +45,7 @@ class FaultHandler final : public EventPump {
     Clock::time_point since;
   };
 
+  void Take(const os::UffdEvent& event);
   void ExpectWrite(PageIndex page);
   [[nodiscard]] bool IsClean(PageIndex page) const;
   void Handle(const os::UffdEvent& event);

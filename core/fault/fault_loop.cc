@@ -15,6 +15,7 @@ using region::PageEntry;
 using region::PageState;
 
 constexpr Millis kLookEvery{100};   // health of the store, counts for others
+constexpr Millis kEarlyPatience{1000};  // so long a thread may wait for a region to be opened without a word
 constexpr Millis kRetryEvery{1};    // deferred faults, when nothing else wakes the loop
 
 /// A reader that has no descriptor, or wants to be asked more often than everything else.
@@ -38,9 +39,10 @@ FaultLoop::FaultLoop(LoopParts parts, std::unique_ptr<PageReader> urgent, std::u
     : parts_(std::move(parts)),
       limit_(AtLeastMinimum(parts_.config.limit).value()),
       slots_(parts_.store.SlotCount(), parts_.store.ReadOnlySlots()),
-      placer_(parts_.uffd, parts_.map),
+      waiting_(parts_.config.vcpu_threads),
+      placer_(parts_.uffd, parts_.map, waiting_),
       loop_{parts_.config,   EngineSizes(parts_.map.page_size()), parts_.map, parts_.table, slots_, placer_,
-            *parts_.policy, parts_.store, parts_.guard, parts_.observer, counters_, recent_, handler_},
+            *parts_.policy, parts_.store, parts_.guard, parts_.observer, counters_, waiting_, recent_, handler_},
       pager_(loop_),
       prefetcher_(PrefetchOptionsFor(parts_)),
       fetcher_(loop_, pager_, sent_, std::move(urgent), std::move(bulk)),
@@ -125,6 +127,19 @@ void FaultLoop::StartClosed() {
   loop_.closed = true;
   homecoming_.Begin();
   Start();
+}
+
+void FaultLoop::WatchClosed() {
+  loop_.closed = true;  // as far as what is read here is concerned
+  handler_.TakeUnread();
+  loop_.closed = false;
+  TellOfEarly();
+}
+
+void FaultLoop::TellOfEarly() {
+  waiting_.TellOfThoseSince(Clock::now() - kEarlyPatience, [this](std::int32_t thread, PageIndex page) {
+    parts_.observer.OnEngineEvent({EngineEventKind::kEarlyFault, 1, StoreHealth::kInvalid, Status(), page, thread});
+  });
 }
 
 void FaultLoop::Stop() {
@@ -317,6 +332,7 @@ void FaultLoop::ZeroOne(PageIndex page) {
 
 void FaultLoop::LookAround() {
   next_look_ = Clock::now() + kLookEvery;
+  if (loop_.closed) TellOfEarly();
   evictor_.Tidy();
   drawing_.TryAgain();
   fetcher_.AskForLate();

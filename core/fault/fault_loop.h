@@ -19,6 +19,7 @@
 #include "fault/mover.h"
 #include "fault/page_news.h"
 #include "fault/recovery.h"
+#include "fault/waiting_threads.h"
 #include "heca/page_store.h"
 
 namespace heca::fault {
@@ -56,9 +57,13 @@ class FaultLoop {
 
   /// Before Start, on the starting thread: registers, and recovers if the table is an earlier daemon's.
   Status Prepare(bool take_over);
+  /// Before the start: notes who waits for pages.
+  void FollowWaits() { waiting_.Follow(); }
   void Start();
   /// Starts closed: pages come home from now on, and faults wait until kRequestOpen.
   void StartClosed();
+  /// Between Prepare and the start, on one thread: tells of threads that touch the memory already.
+  void WatchClosed();
   /// Ends the threads; idempotent.
   void Stop();
   /// Between Prepare and the start, on one thread: see RegionEngine.
@@ -78,6 +83,7 @@ class FaultLoop {
   [[nodiscard]] bool home() const { return home_.load(std::memory_order_acquire); }
   [[nodiscard]] const region::PageTable& table() const { return parts_.table; }
   [[nodiscard]] const EngineCounters& counters() const { return counters_; }
+  [[nodiscard]] const WaitingThreads& waiting() const { return waiting_; }
   [[nodiscard]] std::uint32_t slots_free() const { return slots_free_.load(std::memory_order_relaxed); }
   /// Pages in read-only slots of the store.
   [[nodiscard]] std::uint32_t lent_pages() const { return lent_pages_.load(std::memory_order_acquire); }
@@ -98,6 +104,7 @@ class FaultLoop {
   void PoisonOne(PageIndex page);
   void ZeroOne(PageIndex page);
   void LookAround();
+  void TellOfEarly();
   [[nodiscard]] Millis Tick(const PollNeed& urgent, const PollNeed& bulk) const;
 
   LoopParts parts_;
@@ -105,6 +112,7 @@ class FaultLoop {
   EngineCounters counters_;
   RecentPages recent_;
   region::SlotAllocator slots_;
+  WaitingThreads waiting_;
   Placer placer_;
   LoopContext loop_;
   Pager pager_;

@@ -11,6 +11,7 @@
 #include "fault/placer.h"
 #include "fault/policy.h"
 #include "fault/recent_pages.h"
+#include "fault/waiting_threads.h"
 #include "heca/io_guard.h"
 #include "heca/page_store.h"
 #include "region/page_table.h"
@@ -44,6 +45,7 @@ struct LoopContext {
   IoGuard& guard;
   EngineObserver& observer;
   EngineCounters& counters;
+  WaitingThreads& waiting;
   RecentPages& recent;
   EventPump& pump;
 

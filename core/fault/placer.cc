@@ -43,7 +43,8 @@ std::string_view ToString(KernelAnswer answer) {
   return "invalid";
 }
 
-Placer::Placer(os::Uffd& uffd, const region::RegionMap& map) : uffd_(uffd), map_(map) {
+Placer::Placer(os::Uffd& uffd, const region::RegionMap& map, WaitingThreads& waiting)
+    : uffd_(uffd), map_(map), waiting_(waiting) {
   // Never written, so it is the kernel's shared zero page whatever its size.
   void* zeros = ::mmap(nullptr, map.page_size().value(), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   HECA_CHECK(zeros != MAP_FAILED);
@@ -73,15 +74,22 @@ Placement Placer::Insist(PageRun run, Ioctl ioctl, bool wake_present) {
   }
 }
 
+template <class Ioctl>
+Placement Placer::Answer(PageRun run, Ioctl ioctl, bool wake_present) {
+  const Placement placement = Insist(run, ioctl, wake_present);
+  if (placement.pages > 0) waiting_.End({run.first, placement.pages});
+  return placement;
+}
+
 Placement Placer::Copy(PageRun run, const std::byte* bytes, Arm arm) {
-  return Insist(run, [&](os::TargetAddress to, Bytes length, std::uint64_t done) {
+  return Answer(run, [&](os::TargetAddress to, Bytes length, std::uint64_t done) {
     return uffd_.Copy(to, bytes + map_.BytesOf(done).value(), length, arm);
   }, map_.BlockOf(run.first).file.knows_holes());
 }
 
 Placement Placer::Zero(PageIndex page, Arm arm) {
   if (arm == Arm::kNo && map_.page_size() == kBasePage) {
-    return Insist({page, 1}, [&](os::TargetAddress to, Bytes length, std::uint64_t) {
+    return Answer({page, 1}, [&](os::TargetAddress to, Bytes length, std::uint64_t) {
       return uffd_.ZeroPage(to, length);
     });
   }
@@ -89,7 +97,7 @@ Placement Placer::Zero(PageIndex page, Arm arm) {
 }
 
 Placement Placer::Continue(PageIndex page, Arm arm) {
-  return Insist({page, 1}, [&](os::TargetAddress at, Bytes length, std::uint64_t) {
+  return Answer({page, 1}, [&](os::TargetAddress at, Bytes length, std::uint64_t) {
     return uffd_.Continue(at, length, arm);
   });
 }
@@ -101,13 +109,13 @@ Placement Placer::Protect(PageRun run) {
 }
 
 Placement Placer::Unprotect(PageRun run) {
-  return Insist(run, [&](os::TargetAddress at, Bytes length, std::uint64_t) {
+  return Answer(run, [&](os::TargetAddress at, Bytes length, std::uint64_t) {
     return uffd_.WriteProtect(at, length, Arm::kNo);
   });
 }
 
 Placement Placer::Poison(PageIndex page) {
-  return Insist({page, 1}, [&](os::TargetAddress at, Bytes length, std::uint64_t) {
+  return Answer({page, 1}, [&](os::TargetAddress at, Bytes length, std::uint64_t) {
     return uffd_.Poison(at, length);
   });
 }
@@ -115,6 +123,7 @@ Placement Placer::Poison(PageIndex page) {
 void Placer::Wake(PageRun run) {
   // Fails only when the process is gone, which its pidfd reports.
   (void)uffd_.Wake(map_.AddressOf(run.first), map_.BytesOf(run.pages));
+  waiting_.End(run);
 }
 
 Placement Placer::Punch(PageRun run) {

@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "fault/waiting_threads.h"
 #include "heca/types.h"
 #include "os/uffd.h"
 #include "region/region_map.h"
@@ -42,7 +43,7 @@ struct Placement {
 /// Owner loop only. Runs must lie in one block (RegionMap::Clip).
 class Placer {
  public:
-  Placer(os::Uffd& uffd, const region::RegionMap& map);
+  Placer(os::Uffd& uffd, const region::RegionMap& map, WaitingThreads& waiting);
   ~Placer();
   Placer(const Placer&) = delete;
   Placer& operator=(const Placer&) = delete;
@@ -63,8 +64,12 @@ class Placer {
  private:
   template <class Ioctl>
   Placement Insist(region::PageRun run, Ioctl ioctl, bool wake_present = true);
+  /// As Insist, of an ioctl that wakes who waits for what it has done.
+  template <class Ioctl>
+  Placement Answer(region::PageRun run, Ioctl ioctl, bool wake_present = true);
   os::Uffd& uffd_;
   const region::RegionMap& map_;
+  WaitingThreads& waiting_;
   const std::byte* zeros_;  // one page
 };
 

@@ -174,6 +174,7 @@ Status Departure::AwaitArrival(control::ProgressSink& progress) {
       summary_.fault_p50 = arrival->fault_p50;
       summary_.fault_p99 = arrival->fault_p99;
       summary_.blocked = arrival->blocked;
+      summary_.blocktime = arrival->blocktime;
       if (arrival->state == ArrivalState::kFailed) {
         Enter(Phase::kLost);
         return {ErrorCode::kDataLoss, "the VM died at its destination: " + arrival->trouble, ErrorScope::kRegion};

@@ -149,6 +149,10 @@ void Arrivals::Refresh(Entry& entry) {
     arrival.fault_p99 = Nanos(static_cast<Nanos::rep>(store.QuantileNs(0.99)));
     arrival.blocked = Nanos(0);
     for (const auto& answers : numbers->latency) arrival.blocked += Nanos(static_cast<Nanos::rep>(answers.sum_ns));
+    arrival.blocktime.reset();
+    if (numbers->blocktime) {
+      arrival.blocktime = control::Blocktime{numbers->blocktime->vcpus, numbers->blocktime->all_vcpus, numbers->blocktime->others};
+    }
   }
   if (arrival.state == ArrivalState::kOpen && entry.resumed) arrival.state = ArrivalState::kRunning;
   if (entry.resumed && entry.opened) arrival.open_to_resume = *entry.resumed - *entry.opened;

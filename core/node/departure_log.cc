@@ -40,6 +40,7 @@ void DepartureLog::Note(LeaseId image, const control::Arrival& arrival) {
   reached.fault_p50 = arrival.fault_p50;
   reached.fault_p99 = arrival.fault_p99;
   reached.blocked = arrival.blocked;
+  reached.blocktime = arrival.blocktime;
 }
 
 void DepartureLog::NoteDowntime(LeaseId image, Nanos downtime) {

@@ -147,6 +147,8 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   Status CheckItWaits() const;
   Status CompareBlocks(const control::PrepareRequest& request) const;
   Status CaptureForArrival();
+  /// Of the VM that is to come; none where QEMU does not tell: its waits are counted, no more depends on it.
+  [[nodiscard]] std::vector<std::int32_t> VcpuThreads();
   Status ConnectGoverned(const control::PrepareRequest& request);
   Status OpenGoverned(Governance& governance);
   /// The lease stays its former owner's: only the image is left to be given back.
@@ -200,6 +202,7 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   Status FreeLease();
   // session_events.cc
   void HandleEngineEvent(const fault::EngineEvent& event, Governance& governance);
+  void TellOfEarlyFault(const fault::EngineEvent& event);
   void WatchReach(Governance& governance);
   void Tell(control::Severity severity, control::EventKind kind, std::string text) const;
 
@@ -218,12 +221,13 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   const RegionId name_;
   ImageWatch image_watch_{*this};
 
-  /// Of record_ where it changes (limit, lease, vm_stopped, phase), of trouble_, and of all that the record says until
+  /// Of record_ where it changes (limit, lease, vm_stopped, phase), of trouble_ and early_fault_, and of all that the record says until
   /// the region is governed.
   mutable std::mutex record_mutex_;
   RegionRecord record_;
   bool record_read_ = true;  ///< false: the journal's could not be read yet
   std::string trouble_;      ///< why it is not taken back, or why detach stands still
+  std::string early_fault_;  ///< the last thread that touched its memory before it was open
 
   /// The connection to the VM's monitor; null: a plain process, or not connected. Shared with the I/O guard, which may
   /// be asking the former one when it is replaced.

@@ -26,6 +26,7 @@
 
 #include "base/log.h"
 #include "base/size.h"
+#include "guest/vcpus.h"
 #include "node/session.h"
 
 namespace heca::node {
@@ -34,6 +35,7 @@ namespace {
 constexpr std::chrono::seconds kClosePatience{2};
 constexpr std::chrono::seconds kCapturePatience{5};
 constexpr std::chrono::seconds kQuitPatience{3};
+constexpr std::chrono::seconds kVcpuPatience{1};  // for numbers only
 constexpr Millis kNewsPatience{2'500};  // the source waits 3 s for the answer
 
 }  // namespace
@@ -104,6 +106,14 @@ Status Session::CaptureForArrival() {
   record_.capture_stop_ns = captured.stop.count();
   HECA_RETURN_IF_ERROR(Journal());  // still attaching
   return StartEngine(std::move(captured), std::move(table), fault::StartMode::kArrival);
+}
+
+std::vector<std::int32_t> Session::VcpuThreads() {
+  const auto monitor = Monitor();
+  if (!monitor) return {};
+  auto threads = guest::QueryVcpuThreads(*monitor, Deadline::After(kVcpuPatience));
+  if (!threads.ok()) Log().info("{}: for how long its vCPUs wait is not known: {}", name_, threads.status().ToString());
+  return threads.ok() ? std::move(threads).value() : std::vector<std::int32_t>();
 }
 
 Status Session::OpenArrival() {

@@ -202,6 +202,7 @@ Status Session::StartEngine(guest::CapturedUffd captured, region::PageTable tabl
   config.held = came_governed() && (phase() == RecordPhase::kAttaching || phase() == RecordPhase::kArriving);
   config.prefetch = context_.config.prefetch;
   config.max_prefetch = context_.config.prefetch_max;
+  if (mode == fault::StartMode::kArrival) config.vcpu_threads = VcpuThreads();
   auto policy = std::make_unique<fault::AdaptivePolicy>(
       fault::AdaptivePolicyOptions{map_->pages(), config.limit, record_.start_time});
   HECA_ASSIGN_OR_RETURN(

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // What a session does when something happens to it: on the engine's and the store's threads it only notes it; its Keeper
 // acts.
+#include <fmt/format.h>
+
 #include <string>
 #include <utility>
 
 #include "base/log.h"
 #include "node/session.h"
+#include "os/proc.h"
 
 namespace heca::node {
 namespace {
@@ -86,6 +89,7 @@ void Session::Tick() {
     CallOffArrival();
     return;
   }
+  if (waits) governance->engine->WatchClosed();
   KeepMonitor();
   WatchReach(*governance);
   StepArrival(*governance);
@@ -134,8 +138,28 @@ void Session::HandleEngineEvent(const fault::EngineEvent& event, Governance& gov
     case EngineEventKind::kKernelError:
       Tell(Severity::kError, EventKind::kAlarm, "unexpected answer of the kernel: " + event.status.ToString());
       break;
+    case EngineEventKind::kEarlyFault: TellOfEarlyFault(event); break;
     case EngineEventKind::kInvalid: break;
   }
+}
+
+void Session::TellOfEarlyFault(const fault::EngineEvent& event) {
+  std::uint64_t offset = event.page.value() * page_size_.value();
+  auto block = record_.blocks.begin();
+  while (block != record_.blocks.end() && offset >= block->bytes) offset -= (block++)->bytes;
+  if (block == record_.blocks.end()) return;
+  // Its own id is ours, too, unless QEMU has a pid namespace.
+  const auto task = os::ReadTaskStatus(record_.pid, event.thread);
+  const std::string name = event.thread != 0 && task.ok() ? task->name : "";
+  const std::string text =
+      fmt::format("thread {}{} of the QEMU that waits touches {} at {:#x} (its address {:#x}) before the source has let the VM "
+                  "go; it waits until then, and QEMU's monitor may wait for it",
+                  event.thread, name.empty() ? "" : " (" + name + ")", block->name, offset, block->address + offset);
+  context_.events.Add(Severity::kWarning, EventKind::kEarlyFault, name_, text,
+                      {{"thread", std::to_string(event.thread)}, {"name", name}, {"block", block->name},
+                       {"offset", std::to_string(offset)}, {"address", std::to_string(block->address + offset)}});
+  const std::lock_guard lock(record_mutex_);
+  early_fault_ = text;
 }
 
 void Session::WatchReach(Governance& governance) {

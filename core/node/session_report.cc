@@ -54,6 +54,7 @@ control::RegionInfo Session::Info() const {
     info.attached_at = std::chrono::system_clock::from_time_t(record_.attached_at_s);
     for (const auto& block : record_.blocks) info.blocks.push_back({block.name, block.path, Bytes(block.bytes)});
     if (info.state != control::RegionState::kActive) info.trouble = trouble_;
+    if (record_.phase == RecordPhase::kAttaching && !early_fault_.empty()) info.trouble = early_fault_;
     info.limit = Bytes(record_.limit);
     store.sponsor = record_.lease.sponsor;
     store.endpoint = record_.lease.address;

@@ -81,6 +81,7 @@ Result<UffdAbilities> ProbeUffd() {
   abilities.features = api.features;
   abilities.negotiated = WantedUffdFeatures() & api.features;
   abilities.sufficient = (api.features & RequiredUffdFeatures()) == RequiredUffdFeatures();
+  abilities.thread_ids = (api.features & UFFD_FEATURE_THREAD_ID) != 0;
   abilities.poison = (api.features & abi::kFeaturePoison) != 0;
   abilities.write_protect_async = (api.features & abi::kFeatureWpAsync) != 0;
   abilities.page_scan = abilities.write_protect_async && CanScanPages();

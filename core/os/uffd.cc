@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <string>
 
+#include "os/proc.h"
 #include "os/uffd_abi.h"
 
 namespace heca::os {
@@ -32,6 +33,7 @@ UffdEvent Decode(const uffd_msg& message) {
                                                             : UffdEventKind::kMissing;
     event.write = (flags & UFFD_PAGEFAULT_FLAG_WRITE) != 0 || event.kind == UffdEventKind::kWriteProtect;
     event.address = TargetAddress(message.arg.pagefault.address);
+    event.thread = static_cast<std::int32_t>(message.arg.pagefault.feat.ptid);  // 0 without the feature
   } else if (message.event == UFFD_EVENT_REMOVE) {
     event.kind = UffdEventKind::kRemove;
     event.address = TargetAddress(message.arg.remove.start);
@@ -50,7 +52,7 @@ std::uint64_t RequiredUffdFeatures() {
          UFFD_FEATURE_EVENT_REMOVE;
 }
 
-std::uint64_t WantedUffdFeatures() { return RequiredUffdFeatures() | abi::kFeaturePoison; }
+std::uint64_t WantedUffdFeatures() { return RequiredUffdFeatures() | UFFD_FEATURE_THREAD_ID | abi::kFeaturePoison; }
 
 std::uint64_t SyncTrackingFeatures() { return UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM; }
 
@@ -104,6 +106,11 @@ Status Uffd::Unregister(TargetAddress start, Bytes length) {
   // VMA lock) goes to sleep in a context that will never be asked again.
   (void)Wake(start, length);
   return Status();
+}
+
+Result<std::size_t> Uffd::UnreadFaults() const {
+  HECA_ASSIGN_OR_RETURN(const std::string text, ReadSmallFile("/proc/self/fdinfo/" + std::to_string(fd_.get())));
+  return static_cast<std::size_t>(ParseField(text, "pending").value_or(0));
 }
 
 Result<std::size_t> Uffd::Read(std::span<UffdEvent> events) {

@@ -30,6 +30,7 @@ struct UffdEvent {
   bool write = false;
   TargetAddress address;
   TargetAddress end;  ///< kRemove only
+  std::int32_t thread = 0;  ///< of a fault: its thread, as that thread names itself (gettid); 0: the descriptor does not tell
 };
 
 /// The kernel's answer to one ioctl.
@@ -73,6 +74,8 @@ class Uffd {
   /// Nobody waits for this range any more when it returns.
   Status Unregister(TargetAddress start, Bytes length);
 
+  /// Faults that nobody has read yet.
+  [[nodiscard]] Result<std::size_t> UnreadFaults() const;
   /// Reads up to events.size() (at most 64) messages; 0 if there are none. Faults come before other events.
   Result<std::size_t> Read(std::span<UffdEvent> events);
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -32,8 +33,14 @@ def test_a_vm_moves_and_verifies_itself(bench: Bench, mode: str) -> None:
     assert summary["zero_bytes"] > 50 << 20, "memory that was never touched costs nothing"
     assert summary["mode"] == mode
     assert (summary["ahead_bytes"] > 200 << 20 and summary["rounds"] > 0) == (mode != "post-copy")
+    blocked = summary["vcpu_blocked_ms"]
+    assert len(blocked) == 2, "of each vCPU"
+    assert 0 <= summary["all_vcpus_blocked_ms"] <= min(blocked) <= max(blocked) < summary["total_ms"] + 1000
+    assert 0 <= summary["others_blocked_ms"]
     if mode == "pre-copy":
         assert summary["ahead_bytes"] == summary["moved_bytes"], "all of it was there before it ran"
+    else:
+        assert max(blocked) > 0
     assert second_names(source) == []
     assert uffds(source) == 1, "the fence, and nothing that notes writes"
 
@@ -100,6 +107,32 @@ def test_the_sources_hecad_crashes_before_the_switch(bench: Bench, moment: str) 
     here.fail = ""
     here.start()
     stays_here(source, here, there)
+
+
+def test_a_thread_that_touches_memory_before_the_source_lets_go_is_told_of(bench: Bench) -> None:
+    """A device model that reads guest memory too early, played by the monitor; and a source that falls silent."""
+    there = bench.compute(name="there")
+    here = bench.compute(there, name="here", fail="crash-while-streaming=crash")
+    source, destination = pair(bench)
+    with pytest.raises(CommandFailed):
+        here.migrate(source, destination, "there")
+    here.wait_exit()
+    with ThreadPoolExecutor(1) as pool:
+        touch = pool.submit(destination.qmp.execute, "human-monitor-command", 60, command_line="xp /1xw 0x123000")
+        event = there.wait_event("early-fault")
+        values = event["values"]
+        assert values["offset"] == str(0x123000)
+        assert values["block"] in event["text"] and values["thread"] in event["text"]
+        assert int(values["thread"]) == destination.pid, "its main loop"
+        assert values["name"] == Path(f"/proc/{destination.pid}/comm").read_text().strip()
+        assert event["text"] in there.regions()[0]["trouble"]
+        assert not touch.done()
+        here.fail = ""
+        here.start()  # calls it off, while that thread waits
+        touch.exception(60)  # its QEMU may end before it answers
+    stays_here(source, here, there)
+    assert [event["kind"] for event in there.events()].count("early-fault") == 1
+    destination.process.wait(10)
 
 
 def test_the_destinations_hecad_crashes_at_the_switch(bench: Bench) -> None:

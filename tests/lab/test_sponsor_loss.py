@@ -3,22 +3,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lab.bench import Bench
 from lab.deadline import wait_until
 from lab.hardship import MIB
+from lab.hecad import Hecad
+from lab.qemu import Qemu
+
+
+def governed(bench: Bench, mib: int = 384, **compute_options: Any) -> tuple[Hecad, Hecad, Qemu]:
+    """A VM with a quarter of its memory here and the rest at one sponsor: the sponsor, its own hecad, and the VM."""
+    sponsor = bench.sponsor("1GiB")
+    compute = bench.compute(sponsor, **compute_options)
+    vm = bench.qemu(mib=mib, workload={"mib": mib * 5 // 8, "rate": 4000})
+    vm.guest.wait_ready()
+    compute.attach(vm.pid, "r1", f"{mib // 4}MiB", qmp=vm.heca_qmp)
+    compute.wait_resident_below("r1", mib // 4 * MIB)
+    return sponsor, compute, vm
 
 
 def test_vm_is_stopped_and_goes_on_when_the_sponsor_returns(bench: Bench) -> None:
-    sponsor = bench.sponsor("1GiB")
-    compute = bench.compute(sponsor, loss_wait_seconds=3)
-    guest = bench.qemu(mib=512, workload={"mib": 320, "rate": 4000})
-    guest.guest.wait_ready()
-    compute.attach(guest.pid, "r1", "128MiB", qmp=guest.heca_qmp)
-    compute.wait_resident_below("r1", 128 * MIB)
+    sponsor, compute, guest = governed(bench, mib=512, loss_wait_seconds=3)
 
     sponsor.kill()
     # QEMU says STOP only when every vCPU has stopped, and one of them waits for a page: hecad's own event tells.
-    wait_until(lambda: any(event["kind"] == "vm-stopped" for event in compute.events()), 40, "event vm-stopped")
+    compute.wait_event("vm-stopped", 40)
     guest.guest.check()
 
     sponsor.start()  # the same directories: its memory is still there
@@ -32,19 +42,14 @@ def test_vm_is_stopped_and_goes_on_when_the_sponsor_returns(bench: Bench) -> Non
 
 def test_the_next_hecad_stops_and_continues_the_vm_too(bench: Bench) -> None:
     """After a take-over the monitor is connected anew."""
-    sponsor = bench.sponsor("1GiB")
-    compute = bench.compute(sponsor, loss_wait_seconds=3)
-    guest = bench.qemu(mib=384, workload={"mib": 240, "rate": 4000})
-    guest.guest.wait_ready()
-    compute.attach(guest.pid, "r1", "96MiB", qmp=guest.heca_qmp)
-    compute.wait_resident_below("r1", 96 * MIB)
+    sponsor, compute, guest = governed(bench, loss_wait_seconds=3)
     compute.kill()
     compute.start()
     compute.wait_active("r1")
     wait_until(lambda: "the VM's monitor is connected again" in compute.log.read_text(), 20, "monitor")
 
     sponsor.kill()
-    wait_until(lambda: any(event["kind"] == "vm-stopped" for event in compute.events()), 40, "event vm-stopped")
+    compute.wait_event("vm-stopped", 40)
     sponsor.start()
     guest.qmp.wait_event("RESUME", 60)
     guest.guest.wait_ticks(3, 60)
@@ -54,12 +59,7 @@ def test_the_next_hecad_stops_and_continues_the_vm_too(bench: Bench) -> None:
 
 
 def test_both_hecads_crash_together(bench: Bench) -> None:
-    sponsor = bench.sponsor("1GiB")
-    compute = bench.compute(sponsor)
-    guest = bench.qemu(mib=384, workload={"mib": 240, "rate": 4000})
-    guest.guest.wait_ready()
-    compute.attach(guest.pid, "r1", "96MiB", qmp=guest.heca_qmp)
-    compute.wait_resident_below("r1", 96 * MIB)
+    sponsor, compute, guest = governed(bench)
     for _ in range(2):
         compute.kill()
         sponsor.kill()
@@ -75,18 +75,13 @@ def test_both_hecads_crash_together(bench: Bench) -> None:
 
 def test_a_vm_whose_pages_are_lost_stands_still_and_goes_on_when_they_turn_up(bench: Bench) -> None:
     """Its sponsor comes back without its memory, which turns up later. Never zeros."""
-    sponsor = bench.sponsor("1GiB")
-    compute = bench.compute(sponsor, loss_wait_seconds=3)
-    guest = bench.qemu(mib=384, workload={"mib": 240, "rate": 4000})
-    guest.guest.wait_ready()
-    compute.attach(guest.pid, "r1", "96MiB", qmp=guest.heca_qmp)
-    compute.wait_resident_below("r1", 96 * MIB)
+    sponsor, compute, guest = governed(bench, loss_wait_seconds=3)
     slabs, aside = sponsor.memory / "slabs", sponsor.memory / "aside"
     sponsor.kill()
     slabs.rename(aside)
     sponsor.start()
     compute.wait_event("pages-lost")
-    wait_until(lambda: any(event["kind"] == "vm-stopped" for event in compute.events()), 40, "event vm-stopped")
+    compute.wait_event("vm-stopped", 40)
     assert compute.region("r1")["lost_bytes"] > 0
     before = guest.guest.ticks()
     guest.guest.check()

@@ -96,17 +96,21 @@ class EventRecorder final : public fault::EngineObserver {
   void OnEngineEvent(const fault::EngineEvent& event) override {
     const std::lock_guard lock(mutex_);
     ++counts_[static_cast<std::size_t>(event.kind)];
-    last_ = event.status;
+    last_[static_cast<std::size_t>(event.kind)] = event;
   }
   [[nodiscard]] int Count(fault::EngineEventKind kind) {
     const std::lock_guard lock(mutex_);
     return counts_[static_cast<std::size_t>(kind)];
   }
+  [[nodiscard]] fault::EngineEvent Last(fault::EngineEventKind kind) {
+    const std::lock_guard lock(mutex_);
+    return last_[static_cast<std::size_t>(kind)];
+  }
 
  private:
   std::mutex mutex_;
   std::array<int, 16> counts_{};
-  Status last_;
+  std::array<fault::EngineEvent, 16> last_;
 };
 
 /// The rule of a test: nothing in flight unless the test holds it.
@@ -164,6 +168,7 @@ class EngineHarness {
     Millis min_residence{1};
     bool continue_protected = true;  ///< false: as on a kernel before 6.4, whatever this one can do
     int file = -1;
+    std::vector<std::int32_t> vcpu_threads{};  ///< whose waits are counted
   };
 
   explicit EngineHarness(const Options& options)
@@ -202,6 +207,7 @@ class EngineHarness {
     config.limit = PageCount(options_.limit);
     config.prefetch = options_.prefetch;
     config.min_residence = options_.min_residence;
+    config.vcpu_threads = options_.vcpu_threads;
     fault::AdaptivePolicyOptions policy;
     policy.region_pages = PageCount(options_.pages);
     policy.limit = config.limit;

@@ -43,6 +43,11 @@ class FakeVm {
     const std::lock_guard lock(mutex_);
     run_state_ = state;
   }
+  /// What it answers to query-cpus-fast.
+  void SetVcpus(Json::array_t vcpus) {
+    const std::lock_guard lock(mutex_);
+    vcpus_ = std::move(vcpus);
+  }
   /// It carries the command out the next time, and does not answer.
   void LoseAnswerTo(const std::string& command) {
     const std::lock_guard lock(mutex_);
@@ -109,6 +114,7 @@ class FakeVm {
     const std::string command = request["execute"];
     const Json arguments = request.value("arguments", Json::object());
     if (command == "query-status") return Return(request, {{"status", run_state_}});
+    if (command == "query-cpus-fast") return Return(request, vcpus_);
     if (command == "query-migrate") return Return(request, stream_ == "none" ? Json::object() : Json{{"status", stream_}});
     if (command == "query-migrate-capabilities") {
       Json all = Json::array();
@@ -144,6 +150,7 @@ class FakeVm {
   bool cancel_comes_late_ = false;
   std::map<std::string, bool> capabilities_;
   std::set<std::string> silent_, late_, refused_;
+  Json vcpus_ = Json::array();
   std::vector<Json> held_;
   std::vector<std::string> asked_;
   FakeQmp server_{kGreeting, [this](const Json& request) { return Answer(request); }};  ///< last: it calls the rest

@@ -84,6 +84,7 @@ inline control::MigrationSummary SampleMigration() {
   summary.fault_p50 = Nanos(120'000);
   summary.fault_p99 = Nanos(900'000);
   summary.blocked = Nanos(15'000'000);
+  summary.blocktime = control::Blocktime{{Nanos(8'000'000), Nanos(4'500'600)}, Nanos(3'000'000), Nanos(2'500'000)};
   return summary;
 }
 

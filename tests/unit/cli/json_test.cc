@@ -48,7 +48,13 @@ TEST(Json, Migration) {
     "region": "vm1", "mode": "hybrid", "total_ms": 12300, "downtime_ns": 48000000, "rounds": 3,
     "ahead_bytes": 251658240, "memory_bytes": 1073741824,
     "moved_bytes": 268435456, "zero_bytes": 805306368, "faults": 1234, "fault_p50_ns": 120000,
-    "fault_p99_ns": 900000, "blocked_ns": 15000000})"));
+    "fault_p99_ns": 900000, "blocked_ns": 15000000,
+    "vcpu_blocked_ms": [8.0, 4.5], "all_vcpus_blocked_ms": 3.0, "others_blocked_ms": 2.5})"));
+  control::MigrationSummary not_known = SampleMigration();
+  not_known.blocktime.reset();
+  for (const char* name : {"vcpu_blocked_ms", "all_vcpus_blocked_ms", "others_blocked_ms"}) {
+    EXPECT_TRUE(ToJson(not_known)[name].is_null()) << name;
+  }
 }
 
 TEST(Json, Departure) {
@@ -57,7 +63,8 @@ TEST(Json, Departure) {
     "region": "vm1", "domain": "vm1", "destination": "c2", "mode": "post-copy", "phase": "post-copy",
     "done_bytes": 536870912, "total_bytes": 1073741824, "started_at": "2026-01-31T12:00:00.250Z", "elapsed_ms": 12300,
     "faults": 1234, "fault_p50_ns": 120000, "fault_p99_ns": 900000, "downtime_ns": 48000000, "over": false, "ok": false,
-    "trouble": "", "summary": null})"));
+    "trouble": "", "summary": null,
+    "vcpu_blocked_ms": [8.0, 4.5], "all_vcpus_blocked_ms": 3.0, "others_blocked_ms": 2.5})"));
   control::MigrationInfo over = under_way;
   over.over = over.ok = true;
   EXPECT_EQ(ToJson(over)["summary"], ToJson(under_way.reached));

@@ -75,7 +75,15 @@ TEST(Text, Migration) {
             "  memory      1GiB\n"
             "  moved       256MiB (25%)\n"
             "  zero        768MiB (75%)\n"
-            "  faults      1234, each waited 120us (p50), 900us (p99), all threads together 15ms\n");
+            "  faults      1234, each waited 120us (p50), 900us (p99), all threads together 15ms\n"
+            "  blocked     vCPUs 8ms, 4.5ms; all of them at once 3ms; other threads 2.5ms\n");
+  control::MigrationSummary many = SampleMigration();
+  many.blocktime->vcpus.assign(64, Nanos(1'000'000));
+  many.blocktime->vcpus[7] = Nanos(9'000'000);
+  EXPECT_TRUE(MigrationText(many, "m2").ends_with(
+      "  blocked     64 vCPUs, the longest 9ms; all of them at once 3ms; other threads 2.5ms\n"));
+  many.blocktime.reset();
+  EXPECT_TRUE(MigrationText(many, "m2").ends_with("  blocked     not known for each vCPU\n"));
   control::MigrationSummary ahead = SampleMigration();
   ahead.mode = control::MigrationMode::kPreCopy;
   ahead.faults = 0;

@@ -178,6 +178,7 @@ TEST_F(MigrationRpc, LifeOfAnArrival) {
   sent.fault_p50 = Nanos(6);
   sent.fault_p99 = Nanos(7);
   sent.blocked = Nanos(70);
+  sent.blocktime = Blocktime{{Nanos(40), Nanos(20)}, Nanos(15), Nanos(10)};
   sent.trouble = "the source is slow";
   for (const ArrivalState state : {ArrivalState::kPrepared, ArrivalState::kOpen, ArrivalState::kComplete,
                                    ArrivalState::kFailed, ArrivalState::kRunning}) {
@@ -194,7 +195,17 @@ TEST_F(MigrationRpc, LifeOfAnArrival) {
     EXPECT_EQ(seen->fault_p50, sent.fault_p50);
     EXPECT_EQ(seen->fault_p99, sent.fault_p99);
     EXPECT_EQ(seen->blocked, sent.blocked);
+    EXPECT_EQ(seen->blocktime, sent.blocktime);
     EXPECT_EQ(seen->trouble, sent.trouble);
+  }
+  for (const std::optional<Blocktime>& unknown :
+       {std::optional<Blocktime>(), std::optional(Blocktime{std::vector<Nanos>(4097), Nanos(0), Nanos(0)}),
+        std::optional(Blocktime{{Nanos(1)}, Nanos::max(), Nanos(0)})}) {
+    sent.blocktime = unknown;
+    migrations_.Arrive(request.region, sent);
+    const auto seen = client_->Look(request.region, key, 0);
+    ASSERT_TRUE(seen.ok()) << "a number that makes no sense ends no migration";
+    EXPECT_EQ(seen->blocktime, std::nullopt);
   }
   EXPECT_EQ(client_->Abort(request.region, key, "too late").code(), ErrorCode::kFailedPrecondition);
   EXPECT_EQ(migrations_.last_why(), "too late");

@@ -159,6 +159,7 @@ TEST_F(NodeRpc, MigrateCarriesTheWholeSpecificationAndTheSummary) {
   node_.migrated.ahead = Bytes(9);
   node_.migrated.rounds = 10;
   node_.migrated.blocked = Nanos(9);
+  node_.migrated.blocktime = Blocktime{{Nanos(5), Nanos(6)}, Nanos(4), Nanos(3)};
   MigrateSpec spec;
   spec.pid = 42;
   spec.qmp_socket = "/run/qmp.sock";
@@ -187,6 +188,7 @@ TEST_F(NodeRpc, MigrateCarriesTheWholeSpecificationAndTheSummary) {
     EXPECT_EQ(summary->ahead, Bytes(9));
     EXPECT_EQ(summary->rounds, 10U);
     EXPECT_EQ(summary->blocked, Nanos(9));
+    EXPECT_EQ(summary->blocktime, node_.migrated.blocktime);
     const MigrateSpec seen = node_.last_migration().value();
     EXPECT_EQ(seen.pid, spec.pid);
     EXPECT_EQ(seen.domain, "");

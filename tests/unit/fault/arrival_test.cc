@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // A region whose memory comes ahead of its VM: what the store lends may still change, and nobody is answered before Open.
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <memory>
 
 #include "support/engine_harness.h"
 
@@ -70,6 +74,116 @@ TEST_F(Arrival, PagesComeAheadAndNobodyIsAnsweredBeforeOpen) {
   }
 }
 
+/// A thread of the destination's QEMU: a device model that reads guest memory while it is set up.
+class EarlyThread {
+ public:
+  EarlyThread(test::GuestMemory& guest, std::uint64_t page)
+      : thread_([this, &guest, page] {
+          id_ = ::gettid();
+          seen_ = guest.Word(page);
+          done_ = true;
+        }) {}
+  ~EarlyThread() { thread_.join(); }
+  [[nodiscard]] std::int32_t id() const { return id_; }
+  [[nodiscard]] bool done() const { return done_; }
+  [[nodiscard]] std::uint64_t seen() const { return seen_; }
+
+ private:
+  std::atomic<std::int32_t> id_{0};
+  std::atomic<std::uint64_t> seen_{0};
+  std::atomic<bool> done_{false};
+  std::thread thread_;
+};
+
+TEST_F(Arrival, AThreadThatTouchesItTooEarlyIsToldOfOnceAndServedAtOpen) {
+  const auto began = Clock::now();
+  EarlyThread thread(harness_.guest(), 7);
+  const auto told = [&] { return harness_.events().Count(EngineEventKind::kEarlyFault); };
+  ASSERT_TRUE(WaitUntil([&] {
+    harness_.engine().WatchClosed();
+    return told() > 0;
+  }));
+  EXPECT_GE(Clock::now() - began, std::chrono::seconds(1));
+  EXPECT_EQ(harness_.events().Last(EngineEventKind::kEarlyFault).page, PageIndex(7));
+  EXPECT_EQ(harness_.events().Last(EngineEventKind::kEarlyFault).thread, thread.id());
+  for (int i = 0; i < 100; ++i) harness_.engine().WatchClosed();
+  EXPECT_EQ(told(), 1);
+  EXPECT_FALSE(thread.done());
+  harness_.engine().Open();
+  EXPECT_TRUE(WaitUntil([&] { return thread.done(); }));
+  EXPECT_EQ(thread.seen(), 8U);
+  harness_.engine().WatchClosed();  // its loop has it by now
+  GoOn();
+}
+
+TEST_F(Arrival, SoItIsWhilePagesComeAhead) {
+  harness_.arena().switches().disconnected = true;
+  harness_.engine().Fill();
+  EarlyThread thread(harness_.guest(), 7);
+  ASSERT_TRUE(WaitUntil([&] { return harness_.events().Count(EngineEventKind::kEarlyFault) == 1; }));
+  EXPECT_EQ(harness_.events().Last(EngineEventKind::kEarlyFault).thread, thread.id());
+  harness_.engine().Open();
+  harness_.arena().switches().disconnected = false;
+  EXPECT_TRUE(WaitUntil([&] { return thread.done(); }));
+  EXPECT_EQ(thread.seen(), 8U);
+  GoOn();
+  EXPECT_EQ(harness_.events().Count(EngineEventKind::kEarlyFault), 1);
+}
+
+TEST_F(Arrival, AFaultThatWasReadEarlyIsNotForgottenByFill) {
+  EarlyThread thread(harness_.guest(), 7);
+  ASSERT_TRUE(WaitUntil([&] {
+    harness_.engine().WatchClosed();
+    return harness_.events().Count(EngineEventKind::kEarlyFault) > 0;
+  }));
+  harness_.arena().switches().disconnected = true;
+  harness_.engine().Fill();
+  harness_.engine().Open();
+  harness_.arena().switches().disconnected = false;
+  EXPECT_TRUE(WaitUntil([&] { return thread.done(); }));
+  EXPECT_EQ(thread.seen(), 8U);
+  GoOn();
+}
+
+TEST_F(Arrival, WatchingWhileItOpensLosesNoFault) {
+  std::vector<std::unique_ptr<EarlyThread>> threads;
+  std::atomic<bool> over{false};
+  std::thread watcher([&] {
+    while (!over) harness_.engine().WatchClosed();
+  });
+  for (std::uint64_t page = 0; page < 32; ++page) {
+    threads.push_back(std::make_unique<EarlyThread>(harness_.guest(), page * 31));
+    if (page == 16) harness_.engine().Open();
+  }
+  for (std::uint64_t page = 0; page < 32; ++page) {
+    EXPECT_TRUE(WaitUntil([&] { return threads[page]->done(); })) << page;
+    EXPECT_EQ(threads[page]->seen(), page * 31 + 1);
+  }
+  over = true;
+  watcher.join();
+  GoOn();
+}
+
+TEST_F(Arrival, WhatIsGivenUpBeforeOpenTakesEffectThen) {
+  std::atomic<bool> done{false};
+  std::thread thread([&] {
+    EXPECT_EQ(::madvise(harness_.guest().At(9), kBasePage.value(), MADV_REMOVE), 0);
+    done = true;
+  });
+  EarlyThread beside(harness_.guest(), 7);
+  ASSERT_TRUE(WaitUntil([&] {
+    harness_.engine().WatchClosed();
+    return harness_.events().Count(EngineEventKind::kEarlyFault) > 0;
+  }));
+  EXPECT_EQ(harness_.Entry(9).state, PageState::kAway) << "only faults are read";
+  EXPECT_FALSE(done);
+  harness_.engine().Open();
+  EXPECT_TRUE(WaitUntil([&] { return done && beside.done(); }));
+  thread.join();
+  EXPECT_EQ(harness_.guest().Word(9), 0U);
+  GoOn();
+}
+
 TEST_F(Arrival, WhatChangedComesAgain) {
   harness_.engine().Fill();
   ASSERT_TRUE(AllThere());
@@ -102,11 +216,12 @@ TEST_F(Arrival, WhatChangedLastIsThereOrComesWhenTheVmRuns) {
 
 TEST_F(Arrival, AnAnswerFromBeforeTheChangeIsNotPlaced) {
   harness_.arena().switches().read_at_start = true;
-  harness_.arena().switches().delay_ns = 200'000'000;
+  harness_.arena().switches().disconnected = true;  // what was read stays on its way
   harness_.engine().Fill();
   ASSERT_TRUE(WaitUntil([this] { return harness_.Entry(5).state == PageState::kPrefetching; }));
   Write(5, 77);  // what is on its way still says 6
   ASSERT_TRUE(Tell(News::kChanged, {{PageIndex(5), 1}}).ok());
+  harness_.arena().switches().disconnected = false;
   ASSERT_TRUE(AllThere());
   GoOn();
   EXPECT_EQ(harness_.guest().Word(5), 77U);

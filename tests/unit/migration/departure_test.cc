@@ -23,6 +23,7 @@ Arrival In(ArrivalState state, std::uint64_t moved = 0, std::string trouble = ""
   Arrival arrival;
   arrival.state = state;
   arrival.moved = Bytes(moved);
+  arrival.blocktime = control::Blocktime{{Nanos(20), Nanos(30)}, Nanos(10), Nanos(0)};
   arrival.trouble = std::move(trouble);
   return arrival;
 }
@@ -240,6 +241,7 @@ TEST_F(DepartureTest, GoesItsWay) {
   EXPECT_EQ(diary_, (Diary{"prepare", "start", "stopped", "image open", "open", "continue", "keep", "restore", "fence"}));
   EXPECT_EQ(summary->memory, Bytes(256 * 4096));
   EXPECT_EQ(summary->moved, Bytes(8192));
+  EXPECT_EQ(summary->blocktime, In(ArrivalState::kComplete).blocktime);
   EXPECT_EQ(there_.holes, (std::vector<control::PageRun>{{3, 4}}));
   EXPECT_EQ(patient_.phases.front(), "prepare");
   EXPECT_EQ(patient_.phases.back(), "post-copy");

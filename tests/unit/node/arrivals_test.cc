@@ -202,12 +202,17 @@ TEST_F(ArrivalsTest, TellsWhatTheEngineHasDone) {
   fetched.total = 2;
   fetched.sum_ns = 70'000;
   numbers.latency[static_cast<std::size_t>(fault::AnswerSource::kPrefetched)].sum_ns = 5'000;
+  numbers.blocktime = fault::BlocktimeNumbers{{Nanos(40'000), Nanos(30'000)}, Nanos(20'000), Nanos(5'000)};
   region()->numbers = numbers;
   const Arrival arrival = arrivals_->Look(kVm, Key(), 0).value();
   EXPECT_EQ(arrival.moved, Bytes(3 * 4096));
   EXPECT_EQ(arrival.zero, Bytes(5 * 4096));
   EXPECT_EQ(arrival.faults, 2U);
   EXPECT_EQ(arrival.blocked, Nanos(75'000)) << "whatever the answer came from";
+  EXPECT_EQ(arrival.blocktime, (control::Blocktime{{Nanos(40'000), Nanos(30'000)}, Nanos(20'000), Nanos(5'000)}));
+  numbers.blocktime.reset();
+  region()->numbers = numbers;
+  EXPECT_EQ(arrivals_->Look(kVm, Key(), 0).value().blocktime, std::nullopt) << "not known, which is not zero";
 }
 
 TEST_F(ArrivalsTest, WhatCannotBeReceivedIsNotKnownAfterwards) {

@@ -49,11 +49,13 @@ TEST_F(Departing, IsFollowedToItsEnd) {
   control::Arrival arrival;
   arrival.moved = Bytes(4096);
   arrival.faults = 3;
+  arrival.blocktime = control::Blocktime{{Nanos(7), Nanos(8)}, Nanos(5), Nanos(6)};
   log_.Note(LeaseId(1), arrival);
   log_.NoteDowntime(LeaseId(1), Nanos(7));
   now_is += Millis(250);
   EXPECT_EQ(Only().progress.done, 4096U);
   EXPECT_EQ(Only().reached.faults, 3U);
+  EXPECT_EQ(Only().reached.blocktime, arrival.blocktime);
   EXPECT_EQ(Only().reached.downtime, Nanos(7));
   EXPECT_EQ(Only().reached.total, Millis(250));
   EXPECT_FALSE(Only().over);

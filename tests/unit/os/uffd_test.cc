@@ -2,7 +2,11 @@
 #include "os/uffd.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -14,6 +18,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "os/pidfd.h"
 #include "os/probe_uffd.h"
 
 namespace heca::os {
@@ -112,6 +117,64 @@ TEST_F(UffdTest, MissingWriteProtectMinorAndRemove) {
   EXPECT_EQ(event.end - event.address, 4096U);
   guest.join();
   EXPECT_TRUE(uffd_->Unregister(Page(0), Bytes(kSize)).ok());
+}
+
+TEST_F(UffdTest, AFaultTellsItsThread) {
+  const auto abilities = ProbeUffd();
+  ASSERT_TRUE(abilities.ok() && abilities->thread_ids);
+  ASSERT_TRUE(uffd_->Handshake(abilities->negotiated).ok());
+  ASSERT_TRUE(uffd_->Register(Page(0), Bytes(kSize)).ok());
+  std::atomic<pid_t> thread{0};
+  std::thread guest([&] {
+    thread = ::gettid();
+    *Byte(1) = 1;
+  });
+  const UffdEvent event = NextEvent();
+  EXPECT_EQ(event.kind, UffdEventKind::kMissing);
+  EXPECT_EQ(event.thread, thread);
+  EXPECT_EQ(uffd_->ZeroPage(Page(1), kBasePage).error, 0);
+  guest.join();
+}
+
+TEST_F(UffdTest, WithoutTheFeatureAFaultTellsNoThread) {
+  ASSERT_TRUE(uffd_->Handshake(RequiredUffdFeatures()).ok());
+  ASSERT_TRUE(uffd_->Register(Page(0), Bytes(kSize)).ok());
+  std::thread guest([&] { *Byte(1) = 1; });
+  const UffdEvent event = NextEvent();
+  EXPECT_EQ(event.kind, UffdEventKind::kMissing);
+  EXPECT_EQ(event.thread, 0);
+  EXPECT_EQ(uffd_->ZeroPage(Page(1), kBasePage).error, 0);
+  guest.join();
+}
+
+/// As QEMU's own query-cpus-fast names its threads, wherever the reader is.
+TEST_F(UffdTest, AThreadIsNamedAsItNamesItself) {
+  void* const shared = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(shared, MAP_FAILED);
+  auto* const ready = new (shared) std::atomic<int>(-1);
+  const auto child = static_cast<pid_t>(::syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+  ASSERT_GE(child, 0) << std::strerror(errno);
+  if (child == 0) {  // the first process of a pid namespace of its own
+    auto uffd = Uffd::OpenForSelf();
+    const bool served = uffd.ok() && uffd->Handshake(WantedUffdFeatures()).ok() && uffd->Register(Page(0), Bytes(kSize)).ok();
+    ready->store(served ? uffd->fd() : -2);
+    *Byte(1) = 1;
+    ::_exit(served && ::gettid() == 1 ? 0 : 1);
+  }
+  const Deadline deadline = Deadline::After(std::chrono::seconds(10));
+  while (ready->load() == -1 && !deadline.Passed()) std::this_thread::yield();
+  ASSERT_GE(ready->load(), 0);
+  auto pidfd = PidfdOpen(child);
+  ASSERT_TRUE(pidfd.ok());
+  auto fd = PidfdGetfd(*pidfd, ready->load());
+  ASSERT_TRUE(fd.ok()) << fd.status().ToString();
+  uffd_.emplace(std::move(*fd));
+  EXPECT_EQ(NextEvent().thread, 1);
+  EXPECT_EQ(uffd_->ZeroPage(Page(1), kBasePage).error, 0);
+  int ended = -1;
+  EXPECT_EQ(::waitpid(child, &ended, 0), child);
+  EXPECT_TRUE(WIFEXITED(ended) && WEXITSTATUS(ended) == 0);
+  ::munmap(shared, 4096);
 }
 
 /// The kernel wakes who waits before it clears the mapping's flags. A thread that faults in between waits in a context
