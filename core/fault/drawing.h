@@ -4,6 +4,7 @@
 // colder. What was drawn is a dirty page like any other and leaves for a slot that may be written.
 #pragma once
 
+#include "fault/away_sweep.h"
 #include "fault/fetcher.h"
 #include "fault/loop_context.h"
 #include "fault/pace.h"
@@ -13,7 +14,8 @@ namespace heca::fault {
 /// Owner loop only.
 class Drawing {
  public:
-  Drawing(LoopContext& loop, Fetcher& fetcher, Pace& pace) : loop_(loop), fetcher_(fetcher), pace_(pace) {}
+  Drawing(LoopContext& loop, Fetcher& fetcher, Pace& pace)
+      : loop_(loop), fetcher_(fetcher), pace_(pace), sweep_(loop, fetcher, pace) {}
 
   /// One small step. True if there is more to do right away.
   [[nodiscard]] bool Step();
@@ -30,8 +32,7 @@ class Drawing {
   LoopContext& loop_;
   Fetcher& fetcher_;
   Pace& pace_;
-  PageIndex cursor_{0};
-  std::uint64_t seen_demands_ = 0;
+  AwaySweep sweep_;
   bool one_by_one_ = false;
 };
 

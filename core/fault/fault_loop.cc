@@ -272,7 +272,7 @@ void FaultLoop::ForEachInState(PageState state, void (FaultLoop::*action)(PageIn
   const PageIndex end(parts_.table.pages().value());
   for (PageIndex page(0); page < end && parts_.table.CountOf(state) > 0;) {
     if (!parts_.table.TouchedAround(page)) {
-      page = PageIndex((page.value() / region::PageTable::kGroup + 1) * region::PageTable::kGroup);
+      page = region::PageTable::NextGroup(page);
       continue;
     }
     if (parts_.table.Get(page).state == state) (this->*action)(page);

@@ -66,7 +66,7 @@ Result<control::Placement> Placed(const region::PageTable& table, std::uint32_t 
   const PageIndex end(table.pages().value());
   for (PageIndex page(0); page < end;) {
     if (!table.TouchedAround(page)) {
-      page = PageIndex((page.value() / region::PageTable::kGroup + 1) * region::PageTable::kGroup);
+      page = region::PageTable::NextGroup(page);
       continue;
     }
     const region::PageEntry entry = table.Get(page);

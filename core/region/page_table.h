@@ -67,6 +67,8 @@ class PageTable {
   /// False if every page of the 512 around `page` has an untouched entry: sweeps skip them.
   [[nodiscard]] bool TouchedAround(PageIndex page) const { return touched_[page.value() / kGroup] != 0; }
   static constexpr std::uint64_t kGroup = 512;
+  /// The first page that TouchedAround(page) says nothing of.
+  [[nodiscard]] static PageIndex NextGroup(PageIndex page) { return PageIndex((page.value() / kGroup + 1) * kGroup); }
 
   /// The highest slot that was ever handed out; stored before the slot is used.
   [[nodiscard]] Slot slot_mark() const;
