@@ -23,6 +23,7 @@
 
 #include "heca/types.h"
 #include "os/uffd.h"
+#include "region/change_map.h"
 #include "region/region_map.h"
 
 namespace heca::fault {
@@ -42,7 +43,8 @@ struct Placement {
 /// Owner loop only. Runs must lie in one block (RegionMap::Clip).
 class Placer {
  public:
-  Placer(os::Uffd& uffd, const region::RegionMap& map);
+  /// What is let be written is noted in `changes`.
+  Placer(os::Uffd& uffd, const region::RegionMap& map, region::ChangeMap& changes);
   ~Placer();
   Placer(const Placer&) = delete;
   Placer& operator=(const Placer&) = delete;
@@ -61,10 +63,14 @@ class Placer {
   [[nodiscard]] bool MayHold(PageIndex page) const;
 
  private:
+  void Note(region::PageRun run, os::Arm arm) {
+    if (arm == os::Arm::kNo) changes_.Set(run);
+  }
   template <class Ioctl>
   Placement Insist(region::PageRun run, Ioctl ioctl, bool wake_present = true);
   os::Uffd& uffd_;
   const region::RegionMap& map_;
+  region::ChangeMap& changes_;
   const std::byte* zeros_;  // one page
 };
 

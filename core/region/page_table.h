@@ -17,6 +17,7 @@
 #include "base/unique_fd.h"
 #include "heca/status.h"
 #include "heca/types.h"
+#include "region/change_map.h"
 #include "region/page_entry.h"
 #include "region/region_map.h"
 
@@ -74,6 +75,9 @@ class PageTable {
   [[nodiscard]] Slot slot_mark() const;
   void RaiseSlotMark(Slot slot);
 
+  /// Every Move that changes more than what the policy remembers is in it.
+  [[nodiscard]] ChangeMap& changes() { return changes_; }
+
  private:
   PageTable() = default;
   static Result<PageTable> Map(unique_fd file, PageCount pages);
@@ -86,6 +90,7 @@ class PageTable {
   PageCount pages_{0};
   std::array<std::atomic<std::uint64_t>, kPageStates> counts_{};
   std::atomic<std::uint64_t> clean_{0};
+  ChangeMap changes_;
   std::vector<std::uint16_t> touched_;  // entries of each group that are not all zero
 };
 
