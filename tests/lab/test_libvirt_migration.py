@@ -93,9 +93,11 @@ def test_virsh_start_gives_a_vm_its_ratio(bench: Bench) -> None:
     assert guest.guest.verify() == 0
 
 
-def test_virsh_migrate_of_a_governed_vm_there_and_back(bench: Bench) -> None:
+@pytest.mark.parametrize("mode", ["post-copy", pytest.param("hybrid", marks=pytest.mark.long), "pre-copy"])
+def test_virsh_migrate_of_a_governed_vm_there_and_back(bench: Bench, mode: str) -> None:
     hosts = bench.hosts(hook=True)
-    guest = hosts.guest("shop", MIB, WORKLOAD, metadata=METADATA.replace("migration=", "ratio='1:1' migration="))
+    metadata = METADATA.replace("migration=", "ratio='1:1' migration=").replace("post-copy", mode)
+    guest = hosts.guest("shop", MIB, WORKLOAD, metadata=metadata)
     guest.guest.wait_ready(240)
     for to in (1, 0, 1):
         print(guest.migrate(hosts.hosts[to]))
