@@ -202,7 +202,7 @@ Result<Placement> FromMessage(const v1::PlaceRequest& from) {
   }
   Placement placement;
   for (const v1::PlacedRun& run : from.runs()) {
-    if (run.pages() == 0 || run.first() > UINT32_MAX || run.pages() > UINT32_MAX || run.slot() == 0) {
+    if (run.pages() == 0 || run.first() > UINT32_MAX || run.pages() > UINT32_MAX) {
       return Status(ErrorCode::kInvalidArgument, "a run of pages is empty, or beyond any image or lease");
     }
     placement.runs.push_back({run.first(), run.pages(), Slot(run.slot())});
@@ -210,6 +210,7 @@ Result<Placement> FromMessage(const v1::PlaceRequest& from) {
   placement.complete = from.complete();
   placement.mark = Slot(from.slot_mark());
   placement.pages = from.pages();
+  placement.number = from.number();
   return placement;
 }
 

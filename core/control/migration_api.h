@@ -9,11 +9,11 @@
 //                └───────┴── Abort ──┴──> gone
 //
 // The memory of a governed VM comes from two places: the image, and the lease that is handed over with it. Place says which
-// page lies where; Open hands the lease over; Abort after Open means that the source takes it back, so until the VM runs
+// page lies where, and what of it has changed; Open hands the lease over; Abort after Open means that the source takes it back, so until the VM runs
 // the destination only reads it.
 //
 // Pages may come ahead, while the VM still runs at the source: from the first Tell before Open on, the destination copies
-// what it lacks, and the source tells which copies are void. Nobody is answered from them before Open.
+// what it lacks (of a VM that is governed only from the image), and the source tells which copies are void. Nobody is answered from them before Open.
 //
 // Every call after Prepare shows the key of the image's lease, whose secret only the two sides know. A wrong key is
 // kPermissionDenied, an arrival that is not known (any more) kNotFound.
@@ -37,8 +37,10 @@ class MigrationApi {
   /// Refused with the destination's QEMU left as it was: kFailedPrecondition (other RAM, no QMP, what cannot be
   /// governed), kResourceExhausted (no room), kAlreadyExists (the region's name).
   [[nodiscard]] virtual Status Prepare(const PrepareRequest& request) = 0;
-  /// Of a VM that is governed, after it was stopped and before Open. Pieces may be repeated. kInvalidArgument: not its pages
-  /// or slots; kDataLoss: they contradict each other; kFailedPrecondition: after Open, or a VM that is not governed.
+  /// Of a VM that is governed, before Open: again and again while it runs, and at last when it was stopped. What was copied of
+  /// pages that are named is used no more when it returns. Pieces may be repeated. kInvalidArgument: not its pages or slots;
+  /// kDataLoss: all in all they contradict each other; kFailedPrecondition: after Open, out of date, or a VM that is not
+  /// governed.
   [[nodiscard]] virtual Status Place(const RegionId& region, const LeaseKey& image, const Placement& placement) = 0;
   /// The source's VM is stopped and its disks are drained: serve faults from the image from now on. May be repeated. Of a VM
   /// that is governed it takes the lease over; kFailedPrecondition if it was not told where all pages lie.

@@ -96,6 +96,7 @@ Status MigrationClient::Place(const RegionId& region, const LeaseKey& image, con
     message.set_complete(placement.complete && end == runs.size());
     message.set_slot_mark(placement.mark.value());
     message.set_pages(placement.pages);
+    message.set_number(placement.number);
     v1::PlaceReply reply;
     HECA_RETURN_IF_ERROR(impl_->Send(&Stub::Place, message, reply));
     begin = end;

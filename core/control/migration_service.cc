@@ -20,6 +20,9 @@ Result<LeaseKey> KeyOf(const Request& request) {
   return FromMessage(request.image());
 }
 
+/// News that its teller waits for no longer: it may have told them again since, and others after them.
+grpc::Status TooLate() { return {grpc::StatusCode::CANCELLED, "nobody waits for the answer"}; }
+
 }  // namespace
 
 grpc::Status MigrationService::Depart(grpc::ServerContext* /*context*/, const v1::DepartRequest* request,
@@ -44,8 +47,9 @@ grpc::Status MigrationService::Prepare(grpc::ServerContext* /*context*/, const v
   return ToGrpc(api_.Prepare(checked.value()));
 }
 
-grpc::Status MigrationService::Place(grpc::ServerContext* /*context*/, const v1::PlaceRequest* request,
+grpc::Status MigrationService::Place(grpc::ServerContext* context, const v1::PlaceRequest* request,
                                      v1::PlaceReply* /*reply*/) {
+  if (context->IsCancelled()) return TooLate();
   const Result<LeaseKey> key = KeyOf(*request);
   if (!key.ok()) return ToGrpc(key.status());
   const Result<Placement> placement = FromMessage(*request);
@@ -60,8 +64,9 @@ grpc::Status MigrationService::Open(grpc::ServerContext* /*context*/, const v1::
   return ToGrpc(api_.Open(request->region(), key.value()));
 }
 
-grpc::Status MigrationService::Tell(grpc::ServerContext* /*context*/, const v1::TellRequest* request,
+grpc::Status MigrationService::Tell(grpc::ServerContext* context, const v1::TellRequest* request,
                                     v1::TellReply* /*reply*/) {
+  if (context->IsCancelled()) return TooLate();
   const Result<LeaseKey> key = KeyOf(*request);
   if (!key.ok()) return ToGrpc(key.status());
   const Result<std::vector<PageRun>> runs = FromMessage(*request);

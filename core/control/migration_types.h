@@ -117,20 +117,22 @@ struct PrepareRequest {
   std::optional<Governed> governed;
 };
 
-/// Neighbouring pages that lie in neighbouring slots of a lease.
+/// Neighbouring pages that lie in neighbouring slots of a lease, or in the image.
 struct PlacedRun {
   std::uint64_t first = 0;
   std::uint64_t pages = 0;
-  Slot slot = kNoSlot;  ///< of the first
+  Slot slot = kNoSlot;  ///< of the first; none: in the image
   bool operator==(const PlacedRun&) const = default;
 };
 
-/// Where the pages of a governed VM lie that are not in its image. A long list comes in several pieces.
+/// Where pages of a governed VM lie now that may have changed since the last one: what was copied of them is void. A page
+/// that was never named lies in the image. A long list comes in several pieces.
 struct Placement {
   std::vector<PlacedRun> runs;
-  bool complete = false;    ///< the last piece; with it the next two
+  bool complete = false;    ///< the last piece of the last one; with it the next two
   Slot mark = kNoSlot;      ///< slots above it were never written
-  std::uint64_t pages = 0;  ///< of all pieces together
+  std::uint64_t pages = 0;  ///< that lie in the lease, all in all
+  std::uint64_t number = 0; ///< of this one: it is of no use after a later one
 };
 
 /// Neighbouring pages of an image, counted from 0.

@@ -41,27 +41,21 @@ Result<std::unique_ptr<RegionEngine>> RegionEngine::Start(EngineParts parts, Sta
   HECA_RETURN_IF_ERROR(loop->Prepare(mode != StartMode::kFresh));
   std::unique_ptr<RegionEngine> engine(new RegionEngine(std::move(loop), can_poison, held));
   if (mode == StartMode::kArrival) {
-    engine->loop_->FollowWaits();
+    engine->loop_->Close();
   } else {
     engine->Open();
   }
   return engine;
 }
 
-Status RegionEngine::Locate(std::span<const region::SlotRun> runs) {
-  const std::lock_guard lock(closed_mutex_);
-  if (open_.load() || filling_.load()) {
+Status RegionEngine::Place(std::vector<region::SlotRun> runs, Slot mark, Deadline deadline) {
+  if (open_.load()) {
     return {ErrorCode::kFailedPrecondition, "the region is served already: its pages are where they are", ErrorScope::kRegion};
   }
-  return loop_->Locate(runs);
+  return TakeIn({News::kChanged, std::move(runs), mark}, deadline);
 }
 
-Status RegionEngine::EndLocate(Slot mark) {
-  HECA_RETURN_IF_ERROR(Locate({}));
-  const std::lock_guard lock(closed_mutex_);
-  loop_->EndLocate(mark);
-  return Status();
-}
+Located RegionEngine::Placed() const { return loop_->news().located(); }
 
 void RegionEngine::Settle() {
   loop_->Request(kRequestSettle);
@@ -96,7 +90,17 @@ Status RegionEngine::Tell(News news, std::vector<region::PageRun> runs, Deadline
   if (news == News::kChanged && (open_.load() || !filling_.load())) {
     return {ErrorCode::kFailedPrecondition, "pages change only while they come ahead of their VM", ErrorScope::kRegion};
   }
-  const std::uint64_t number = loop_->Tell(news, std::move(runs));
+  NewsPiece piece{news, {}, kNoSlot};
+  for (const region::PageRun& run : runs) piece.runs.push_back({run.first, run.pages, kNoSlot});
+  return TakeIn(std::move(piece), deadline);
+}
+
+Status RegionEngine::TakeIn(NewsPiece piece, Deadline deadline) {
+  HECA_ASSIGN_OR_RETURN(const std::uint64_t number, loop_->Tell(std::move(piece)));
+  {
+    const std::lock_guard lock(closed_mutex_);
+    if (!open_.load() && !filling_.load()) loop_->TakeInNews();
+  }
   while (loop_->news().taken_in() < number) {
     if (!loop_->running()) return {ErrorCode::kUnavailable, "the region is not served", ErrorScope::kRegion};
     if (deadline.Passed()) return {ErrorCode::kDeadlineExceeded, "the region's loop is busy", ErrorScope::kRegion};
@@ -104,6 +108,25 @@ Status RegionEngine::Tell(News news, std::vector<region::PageRun> runs, Deadline
   }
   return {};
 }
+
+Result<ChangeNotes::Places> RegionEngine::Changed(bool written, Deadline deadline) {
+  const std::uint64_t number = loop_->AskForChanges(written);
+  while (loop_->notes().answered() < number) {
+    if (!loop_->running()) return Status(ErrorCode::kUnavailable, "the region is not served", ErrorScope::kRegion);
+    if (deadline.Passed()) {
+      return Status(ErrorCode::kDeadlineExceeded, "devices of the VM, or the store, do not answer", ErrorScope::kRegion);
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+  return loop_->notes().Take();
+}
+
+ChangeNotes::Places RegionEngine::ChangedLast() {
+  loop_->notes().Finish();
+  return loop_->notes().Take();
+}
+
+void RegionEngine::ForgetChanges() { loop_->ForgetChanges(); }
 
 void RegionEngine::SetPace(Bytes a_second) { loop_->SetPace(a_second); }
 
@@ -189,6 +212,7 @@ EngineStats RegionEngine::Stats() const {
   stats.blocktime = loop_->waiting().Blocktime();
   stats.holes = loop_->news().empty_pages();
   stats.lent_pages = loop_->lent_pages();
+  stats.ahead_pages = Drawing::Ahead(loop_->table(), loop_->news().located().pages, loop_->limit());
   stats.slots_used = loop_->slots_used();
   stats.slots_free = loop_->slots_free();
   return stats;

@@ -8,11 +8,11 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
-#include <span>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/unique_fd.h"
+#include "fault/change_notes.h"
 #include "fault/engine_config.h"
 #include "fault/engine_events.h"
 #include "fault/engine_stats.h"
@@ -70,13 +70,13 @@ class RegionEngine {
   /// Opens readers and writer (may block as PageStore says), makes the handshake, registers the memory, and on
   /// take-over recovers the pages; on failure of a fresh start the target is left as it was. Then starts the threads.
   static Result<std::unique_ptr<RegionEngine>> Start(EngineParts parts, StartMode mode);
-  /// After a start as kArrival and before Fill or Open, on one thread: these pages do not lie in the read-only slots that
-  /// the table names, but in these others. Repeating it is harmless. kInvalidArgument: no such pages, or slots; kDataLoss:
-  /// a slot, or a page, that is named twice.
-  Status Locate(std::span<const region::SlotRun> runs);
-  /// The end of that: slots up to `mark` may be written at the store, and those of them that no page lies in are released
-  /// once the region is settled.
-  Status EndLocate(Slot mark);
+  /// After a start as kArrival and before Open: these pages have changed, and lie in these slots now, or, without slot, in
+  /// the read-only ones of their own numbers; what came of them before is void. Again and again, one call at a time.
+  /// Repeating one is harmless. `mark`, with the last: slots up to there may be written at the store, and those of them that
+  /// no page lies in are released once the region is settled. kInvalidArgument: no such pages, or slots.
+  Status Place(std::vector<region::SlotRun> runs, Slot mark, Deadline deadline);
+  /// What all of that comes to.
+  [[nodiscard]] Located Placed() const;
   /// Of a region that was started as held: the store and its VM are this host's for good. From now on pages leave, what
   /// nobody needs is released at the store, and pages in its read-only slots are drawn home. Until then it is only read.
   void Settle();
@@ -85,7 +85,8 @@ class RegionEngine {
   /// After a start as kArrival, as long as it is closed: to be called often. Threads that touch the memory wait for Open;
   /// kEarlyFault tells of each that does so for a second.
   void WatchClosed();
-  /// After a start as kArrival: pages come from now on, but faults wait for Open. Once, and before Open.
+  /// After a start as kArrival: pages come from now on, but faults wait for Open. Once, and before Open. Those in read-only
+  /// slots only, if there are any, and as far as the limit has room.
   void Fill();
   /// Begins to serve after a start as kArrival; else, and the second time, nothing. Takes some 100 us.
   void Open();
@@ -99,6 +100,15 @@ class RegionEngine {
   /// What the store says of its pages; see page_news.h. Returns once it is taken in, or kDeadlineExceeded. Only between
   /// Fill and Open may pages have changed (kFailedPrecondition).
   Status Tell(News news, std::vector<region::PageRun> runs, Deadline deadline);
+  /// Of a VM that is about to leave: where its pages lie that have changed since the last call, at first all of them. In the
+  /// RAM file, or zero, where there is no slot. `written`: what is written from now on has changed too, and what a device
+  /// may still have been writing is there when this returns; else what has moved. One call at a time. kDeadlineExceeded: the
+  /// next answer has it all the same.
+  Result<ChangeNotes::Places> Changed(bool written, Deadline deadline);
+  /// The same after Stop, and the last: pages stay where they are now.
+  ChangeNotes::Places ChangedLast();
+  /// It does not leave.
+  void ForgetChanges();
   /// How fast pages come home, in bytes a second; 0: as fast as they can. Pages that a thread waits for are not held up.
   void SetPace(Bytes a_second);
   /// Detach: see HomeProgress. Cannot be taken back.
@@ -119,6 +129,7 @@ class RegionEngine {
 
  private:
   RegionEngine(std::unique_ptr<FaultLoop> loop, bool can_poison, bool held);
+  Status TakeIn(NewsPiece piece, Deadline deadline);
   std::unique_ptr<FaultLoop> loop_;
   const bool can_poison_;
   std::mutex closed_mutex_;  ///< of the loop until its thread has it: WatchClosed comes at any time

@@ -82,7 +82,8 @@ struct EngineStats {
                 bytes_fetched = 0, discards = 0;
   std::optional<BlocktimeNumbers> blocktime;  ///< nothing: not known
   std::uint64_t holes = 0;  ///< pages that became Zero because the store holds nothing of them
-  std::uint32_t lent_pages = 0;  ///< that lie in read-only slots of the store
+  std::uint32_t lent_pages = 0;  ///< that lie in read-only slots of the store, or are to let go of one
+  std::uint64_t ahead_pages = 0;  ///< before Open: that are still to come, as far as the limit has room
   std::uint32_t slots_used = 0;
   std::uint32_t slots_free = 0;
 };

@@ -19,8 +19,9 @@ namespace {
 constexpr std::size_t kArmedAhead = 2;  // batches that wait for a buffer
 }  // namespace
 
-Evictor::Evictor(LoopContext& loop, Pager& pager, const Fetcher& fetcher, SentPages& sent, JobExchange& exchange, Mover& mover)
-    : loop_(loop), pager_(pager), fetcher_(fetcher), sent_(sent), exchange_(exchange), mover_(mover) {
+Evictor::Evictor(LoopContext& loop, Pager& pager, const Fetcher& fetcher, IoWait& io, SentPages& sent,
+                 JobExchange& exchange, Mover& mover)
+    : loop_(loop), pager_(pager), fetcher_(fetcher), io_(io), sent_(sent), exchange_(exchange), mover_(mover) {
   const std::size_t one = loop.sizes.batch_pages * loop.map.page_size().value();
   buffers_size_ = one * loop.sizes.buffers;
   void* memory = ::mmap(nullptr, buffers_size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
@@ -192,6 +193,7 @@ void Evictor::Leave(std::span<const PageIndex> pages) {
     entry.state = PageState::kLeaving;
     entry.clean = false;
     entry.armed |= region::kArmedForEvict;
+    if (entry.slot != kNoSlot) loop_.slots.Condemn(entry.slot);  // of a page that came ahead of its VM (drawing.h)
     entry.slot = slots[i];
     entry.generation = entry.NextGeneration();
     job.items[i] = {pages[i], slots[i], entry.generation, false};
@@ -199,8 +201,7 @@ void Evictor::Leave(std::span<const PageIndex> pages) {
   }
   ArmJob(job);
   (void)FailPointHit(FailPoint::kCrashAfterArm);
-  job.mark = loop_.guard.Mark();
-  job.stalls = stalls_;
+  job.armed = io_.Now();
   (void)waiting_.Push(index);
   ++waiting_count_;
 }
@@ -246,29 +247,12 @@ std::byte* Evictor::TakeBuffer() {
   return buffer;
 }
 
-/// False while a demand stalls. A job that was armed before the end of a stall is marked anew.
-bool Evictor::MayTrustMark(WriteBackJob& job) {
-  if (fetcher_.Stalled(Clock::now())) {
-    stalled_ = true;
-    return false;
-  }
-  if (std::exchange(stalled_, false)) {
-    ++stalls_;
-    after_stall_ = loop_.guard.Mark();
-  }
-  if (job.stalls != stalls_) {
-    job.stalls = stalls_;
-    job.mark = after_stall_;
-  }
-  return true;
-}
-
 bool Evictor::SendOne() {
   if (!guarded_) guarded_ = waiting_.Pop();
   if (!guarded_) return false;
   WriteBackJob& job = exchange_.jobs[*guarded_];
-  if (!MayTrustMark(job)) return false;
-  if (!loop_.guard.Drained(job.mark) && !FailPointHit(FailPoint::kSkipIoGuard)) {
+  if (!io_.MayTrust(job.armed)) return false;
+  if (!loop_.guard.Drained(job.armed.mark) && !FailPointHit(FailPoint::kSkipIoGuard)) {
     if (!job.waited) loop_.counters.io_waits.Add();
     job.waited = true;
     return false;

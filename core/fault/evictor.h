@@ -13,9 +13,7 @@
 // Why nothing more leaves while the store is out of reach. A dirty page has nowhere to go, and the copy of a clean one
 // may be lost already: a sponsor that comes back without its memory has lost what was away, not what is still here.
 //
-// Why a job waits while the store does not answer. The I/O guard's last resort is a grace time, and a direct read may
-// be in flight for as long as we let it wait: it has pinned some of its pages and faults on another one, which is away.
-// So nothing is sent while a demand stalls, and what was armed by then is marked anew when the demand is through.
+// A job waits for I/O that may still land (io_wait.h) before it is sent.
 //
 // Why dropping between two reads of the userfaultfd loses nothing. A writer that faulted on the arm has not written:
 // it sleeps, and after the punch it is served like MISSING. So unread events need not be looked at before a punch.
@@ -28,6 +26,7 @@
 #include <vector>
 
 #include "fault/fetcher.h"
+#include "fault/io_wait.h"
 #include "fault/mover.h"
 #include "fault/pager.h"
 #include "fault/sent_pages.h"
@@ -37,7 +36,8 @@ namespace heca::fault {
 /// Owner loop only.
 class Evictor final : private ResidentView {
  public:
-  Evictor(LoopContext& loop, Pager& pager, const Fetcher& fetcher, SentPages& sent, JobExchange& exchange, Mover& mover);
+  Evictor(LoopContext& loop, Pager& pager, const Fetcher& fetcher, IoWait& io, SentPages& sent, JobExchange& exchange,
+          Mover& mover);
   ~Evictor() override;
 
   /// One small step of each stage. True if there is more to do right away.
@@ -64,7 +64,6 @@ class Evictor final : private ResidentView {
   void FinishRun(WriteBackJob& job);
   void Abandon(WriteBackJob& job);
   [[nodiscard]] bool SendOne();
-  [[nodiscard]] bool MayTrustMark(WriteBackJob& job);
   [[nodiscard]] std::byte* TakeBuffer();
   [[nodiscard]] bool WantsMore();
   [[nodiscard]] bool EvictOne();
@@ -78,6 +77,7 @@ class Evictor final : private ResidentView {
   LoopContext& loop_;
   Pager& pager_;
   const Fetcher& fetcher_;
+  IoWait& io_;
   SentPages& sent_;
   JobExchange& exchange_;
   Mover& mover_;
@@ -95,9 +95,6 @@ class Evictor final : private ResidentView {
   bool evicting_ = false;   // between the watermarks: on the way down
   bool halted_ = false;
   bool tidy_ = false;
-  bool stalled_ = false;       ///< a demand was not answered for long, at the last look
-  std::uint32_t stalls_ = 0;   ///< how many such times have ended
-  IoMark after_stall_;         ///< the moment when the last of them had ended
   bool starved_ = false;    // the last sweep found too little; ask again after a moment
   Clock::time_point starved_until_{};
 };

@@ -80,7 +80,7 @@ void FaultHandler::Removed(os::TargetAddress from, os::TargetAddress end) {
     const PageIndex stop = block.first + (last - block.address + page_size - 1) / page_size;
     while (page < stop) {
       if (!loop_.table.TouchedAround(page)) {
-        page = PageIndex((page.value() / region::PageTable::kGroup + 1) * region::PageTable::kGroup);
+        page = region::PageTable::NextGroup(page);
         continue;
       }
       pager_.Discard(page);

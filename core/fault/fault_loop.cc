@@ -40,7 +40,7 @@ FaultLoop::FaultLoop(LoopParts parts, std::unique_ptr<PageReader> urgent, std::u
       limit_(AtLeastMinimum(parts_.config.limit).value()),
       slots_(parts_.store.SlotCount(), parts_.store.ReadOnlySlots()),
       waiting_(parts_.config.vcpu_threads),
-      placer_(parts_.uffd, parts_.map, waiting_),
+      placer_(parts_.uffd, parts_.map, waiting_, parts_.table.changes()),
       loop_{parts_.config,   EngineSizes(parts_.map.page_size()), parts_.map, parts_.table, slots_, placer_,
             *parts_.policy, parts_.store, parts_.guard, parts_.observer, counters_, waiting_, recent_, handler_},
       pager_(loop_),
@@ -49,10 +49,12 @@ FaultLoop::FaultLoop(LoopParts parts, std::unique_ptr<PageReader> urgent, std::u
       handler_(loop_, parts_.uffd, pager_, fetcher_, prefetcher_),
       exchange_(std::make_unique<JobExchange>()),
       mover_(parts_.map, *exchange_, wake_, std::move(writer)),
-      evictor_(loop_, pager_, fetcher_, sent_, *exchange_, mover_),
+      io_(parts_.guard, fetcher_),
+      evictor_(loop_, pager_, fetcher_, io_, sent_, *exchange_, mover_),
       homecoming_(loop_, parts_.uffd, pager_, fetcher_, evictor_, pacing_),
       drawing_(loop_, fetcher_, pacing_),
-      news_(loop_) {
+      news_(loop_),
+      notes_(loop_, io_) {
   loop_.held = parts_.config.held;
   parts_.config.limit = limit();
   parts_.policy->SetLimit(limit());
@@ -85,54 +87,28 @@ Status FaultLoop::Prepare(bool take_over) {
   return Status();
 }
 
-Status FaultLoop::Locate(std::span<const region::SlotRun> runs) {
-  const std::uint64_t pages = parts_.table.pages().value();
-  for (const region::SlotRun& run : runs) {
-    const bool slots_there = run.slot.value() > slots_.read_only() && run.slot.value() <= slots_.slot_count() &&
-                             run.pages <= slots_.slot_count() - run.slot.value() + 1;
-    if (run.first.value() >= pages || run.pages > pages - run.first.value() || !slots_there) {
-      return {ErrorCode::kInvalidArgument, "pages or slots that the region does not have", ErrorScope::kRegion};
-    }
-    for (std::uint64_t n = 0; n < run.pages; ++n) {
-      const PageIndex page = run.first + n;
-      const Slot slot(run.slot.value() + static_cast<std::uint32_t>(n));
-      PageEntry entry = parts_.table.Get(page);
-      if (entry.slot == slot) continue;
-      if (entry.state != PageState::kAway || !slots_.IsReadOnly(entry.slot)) {
-        return {ErrorCode::kDataLoss, "page " + std::to_string(page.value()) + " is said to lie in two slots",
-                ErrorScope::kRegion};
-      }
-      HECA_RETURN_IF_ERROR(slots_.MarkUsed(slot));
-      slots_.Condemn(entry.slot);
-      entry.slot = slot;
-      parts_.table.Move(page, entry);
-    }
+void FaultLoop::TakeInNews() {
+  while (news_.Step()) {
   }
-  lent_pages_.store(slots_.read_only_used(), std::memory_order_release);
-  return Status();
-}
-
-void FaultLoop::EndLocate(Slot mark) {
-  parts_.table.RaiseSlotMark(mark);
-  slots_.CondemnUpTo(mark);
 }
 
 void FaultLoop::Start() {
+  if (!started_closed_) loop_.closed = false;
+  lent_pages_.store(slots_.read_only_used(), std::memory_order_release);
   running_.store(true, std::memory_order_release);
   mover_.Start();
   thread_ = std::thread([this] { Run(); });
 }
 
 void FaultLoop::StartClosed() {
-  loop_.closed = true;
-  homecoming_.Begin();
+  started_closed_ = true;
+  // A VM that is governed stays so.
+  if (slots_.read_only() > 0) drawing_.Fill(); else homecoming_.Begin();
   Start();
 }
 
 void FaultLoop::WatchClosed() {
-  loop_.closed = true;  // as far as what is read here is concerned
   handler_.TakeUnread();
-  loop_.closed = false;
   TellOfEarly();
 }
 
@@ -163,10 +139,21 @@ void FaultLoop::SetPace(Bytes a_second) {
   wake_.Signal();
 }
 
-std::uint64_t FaultLoop::Tell(News news, std::vector<region::PageRun> runs) {
-  const std::uint64_t number = news_.Add(news, std::move(runs));
+Result<std::uint64_t> FaultLoop::Tell(NewsPiece piece) {
+  HECA_ASSIGN_OR_RETURN(const std::uint64_t number, news_.Add(std::move(piece)));
   wake_.Signal();
   return number;
+}
+
+std::uint64_t FaultLoop::AskForChanges(bool arm) {
+  const std::uint64_t number = notes_.Ask(arm);
+  wake_.Signal();
+  return number;
+}
+
+void FaultLoop::ForgetChanges() {
+  notes_.Forget();
+  wake_.Signal();
 }
 
 void FaultLoop::Run() {
@@ -226,6 +213,7 @@ bool FaultLoop::Serve() {
     counted_.store(true, std::memory_order_release);
   }
   more = news_.Step() || more;  // before they are fetched
+  more = notes_.Step() || more;
   pacing_.Set(Bytes(pace_.load(std::memory_order_relaxed)));
   more = homecoming_.Step() || census_.has_value() || more;
   if (slots_.read_only() > 0) {
@@ -251,6 +239,7 @@ Millis FaultLoop::Tick(const PollNeed& urgent, const PollNeed& bulk) const {
   at_most(evictor_.RecheckMs());
   at_most(homecoming_.DueMs());
   at_most(drawing_.DueMs());
+  at_most(notes_.RecheckMs());
   if (handler_.HasDeferred()) tick = std::min(tick, kRetryEvery);
   return tick;
 }
@@ -287,7 +276,7 @@ void FaultLoop::ForEachInState(PageState state, void (FaultLoop::*action)(PageIn
   const PageIndex end(parts_.table.pages().value());
   for (PageIndex page(0); page < end && parts_.table.CountOf(state) > 0;) {
     if (!parts_.table.TouchedAround(page)) {
-      page = PageIndex((page.value() / region::PageTable::kGroup + 1) * region::PageTable::kGroup);
+      page = region::PageTable::NextGroup(page);
       continue;
     }
     if (parts_.table.Get(page).state == state) (this->*action)(page);

@@ -6,10 +6,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <span>
 #include <thread>
 #include <vector>
 
+#include "fault/change_notes.h"
 #include "fault/drawing.h"
 #include "fault/evictor.h"
 #include "fault/fault_handler.h"
@@ -57,18 +57,20 @@ class FaultLoop {
 
   /// Before Start, on the starting thread: registers, and recovers if the table is an earlier daemon's.
   Status Prepare(bool take_over);
-  /// Before the start: notes who waits for pages.
-  void FollowWaits() { waiting_.Follow(); }
   void Start();
-  /// Starts closed: pages come home from now on, and faults wait until kRequestOpen.
+  /// After Prepare: faults wait until Start, or, after StartClosed, until kRequestOpen. Who waits is noted from now on.
+  void Close() {
+    loop_.closed = true;
+    waiting_.Follow();
+  }
+  /// Pages come from now on, ahead of their VM.
   void StartClosed();
   /// Between Prepare and the start, on one thread: tells of threads that touch the memory already.
   void WatchClosed();
   /// Ends the threads; idempotent.
   void Stop();
-  /// Between Prepare and the start, on one thread: see RegionEngine.
-  Status Locate(std::span<const region::SlotRun> runs);
-  void EndLocate(Slot mark);
+  /// Before the start, on one thread: takes in what was told.
+  void TakeInNews();
 
   // Thread-safe.
   void Request(std::uint32_t requests);
@@ -77,8 +79,12 @@ class FaultLoop {
   /// How fast pages come home, in bytes a second; 0: as fast as they can.
   void SetPace(Bytes a_second);
   /// The number of this piece of news of the store's pages.
-  std::uint64_t Tell(News news, std::vector<region::PageRun> runs);
+  Result<std::uint64_t> Tell(NewsPiece piece);
   [[nodiscard]] const PageNews& news() const { return news_; }
+  /// What changes of the pages: see change_notes.h.
+  std::uint64_t AskForChanges(bool arm);
+  void ForgetChanges();
+  [[nodiscard]] ChangeNotes& notes() { return notes_; }
   /// Unregistered; the slot counts below are from after that.
   [[nodiscard]] bool home() const { return home_.load(std::memory_order_acquire); }
   [[nodiscard]] const region::PageTable& table() const { return parts_.table; }
@@ -124,11 +130,13 @@ class FaultLoop {
   WakeFd wake_;
   std::optional<LoopWatch> watch_;  ///< from Prepare on
   Mover mover_;
+  IoWait io_;
   Evictor evictor_;
   Pace pacing_;
   Homecoming homecoming_;
   Drawing drawing_;
   PageNews news_;
+  ChangeNotes notes_;
   std::optional<Census> census_;
   std::atomic<std::uint32_t> requests_{0};
   std::atomic<std::uint64_t> pace_{0};
@@ -140,6 +148,7 @@ class FaultLoop {
   std::atomic<std::uint32_t> slots_free_{0};
   std::atomic<std::uint32_t> slots_used_{0};
   bool answered_ = false;  ///< a thread runs again that waited: it may fault again soon
+  bool started_closed_ = false;
   bool stopping_ = false;
   bool had_lost_ = false;
   std::uint64_t lost_seen_ = 0;

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "fault/homecoming.h"
 
-#include <algorithm>
-#include <array>
-#include <utility>
-
 namespace heca::fault {
 
 using region::PageEntry;
@@ -13,18 +9,14 @@ using region::PageState;
 namespace {
 
 constexpr std::size_t kScan = 4096;       // table entries looked at in one step: some 10 us
-constexpr std::size_t kRun = 64;          // pages asked for at once
 constexpr std::size_t kUnprotectRun = 256;  // about 20 us
 constexpr std::size_t kSingles = 16;      // demands in flight when pages are asked for one by one
-
-PageIndex NextGroup(PageIndex page) {
-  return PageIndex((page.value() / region::PageTable::kGroup + 1) * region::PageTable::kGroup);
-}
 
 }  // namespace
 
 void Homecoming::Enter(HomeStage stage) {
   cursor_ = PageIndex(0);
+  sweep_.Restart();
   stage_ = stage;
 }
 
@@ -64,25 +56,7 @@ bool Homecoming::Fetch() {
     if (through) Enter(HomeStage::kUnprotect);
     return through;
   }
-  if (pace_.TooFast()) return false;
-  std::array<PageIndex, kRun> pages;
-  std::size_t count = 0;
-  const PageIndex end(loop_.table.pages().value());
-  // Behind a page that a thread needs lie those that it is likely to need next.
-  if (std::exchange(seen_demands_, loop_.demands) != loop_.demands) cursor_ = loop_.last_demand;
-  PageIndex page = cursor_;
-  for (std::size_t looked = 0; looked < kScan && page < end && count < kRun; ++looked) {
-    if (!loop_.table.TouchedAround(page)) {
-      page = NextGroup(page);
-      continue;
-    }
-    if (loop_.table.Get(page).state == PageState::kAway) pages[count++] = page;
-    ++page;
-  }
-  if (count > 0 && !fetcher_.BringHome({pages.data(), count})) return false;  // all requests are out: wait for one
-  pace_.Count(loop_.map.BytesOf(count));
-  cursor_ = page < end ? page : PageIndex(0);
-  return true;
+  return sweep_.Step(AwaySweep::Wanted::kAll, AwaySweep::kMost) != Swept::kWaits;
 }
 
 bool Homecoming::FetchOneByOne() {
@@ -92,7 +66,7 @@ bool Homecoming::FetchOneByOne() {
     if (fetcher_.demands_in_flight() >= kSingles) return false;
     if (cursor_ >= end) cursor_ = PageIndex(0);
     if (!loop_.table.TouchedAround(cursor_)) {
-      cursor_ = NextGroup(cursor_);
+      cursor_ = region::PageTable::NextGroup(cursor_);
       continue;
     }
     loop_.fault_time = Clock::now();
@@ -109,7 +83,7 @@ bool Homecoming::UnprotectSome() {
   std::size_t looked = 0;
   while (looked < kScan && cursor_ < end) {
     if (!loop_.table.TouchedAround(cursor_)) {
-      cursor_ = NextGroup(cursor_);
+      cursor_ = region::PageTable::NextGroup(cursor_);
       ++looked;
       continue;
     }

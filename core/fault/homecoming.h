@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "fault/away_sweep.h"
 #include "fault/evictor.h"
 #include "fault/fetcher.h"
 #include "fault/pace.h"
@@ -24,7 +25,8 @@ enum class HomeStage : std::uint8_t {
 class Homecoming {
  public:
   Homecoming(LoopContext& loop, os::Uffd& uffd, Pager& pager, Fetcher& fetcher, Evictor& evictor, Pace& pace)
-      : loop_(loop), uffd_(uffd), pager_(pager), fetcher_(fetcher), evictor_(evictor), pace_(pace) {}
+      : loop_(loop), uffd_(uffd), pager_(pager), fetcher_(fetcher), evictor_(evictor), pace_(pace),
+        sweep_(loop, fetcher, pace) {}
 
   void Begin();
   [[nodiscard]] HomeStage stage() const { return stage_; }
@@ -51,8 +53,8 @@ class Homecoming {
   Evictor& evictor_;
   Pace& pace_;
   HomeStage stage_ = HomeStage::kNone;
-  PageIndex cursor_{0};
-  std::uint64_t seen_demands_ = 0;
+  AwaySweep sweep_;
+  PageIndex cursor_{0};  ///< of what is done page by page
   Status result_;
 };
 

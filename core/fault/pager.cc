@@ -145,9 +145,27 @@ Outcome Pager::AllowWrite(PageIndex page) {
   }
   MakeDirty(page, true);
   const Outcome outcome = Unprotect(page);
+  if (loop_.table.changes().on()) UnprotectBehind(page);
   loop_.recent.Touch(page, loop_.fault_time);
   loop_.Answered(AnswerSource::kWriteProtect);
   return outcome;
+}
+
+/// Pages that were armed so that their writes are seen, where the guest writes one after the other: as many as it has
+/// written before this one, so that at most half of what counts as written is not.
+void Pager::UnprotectBehind(PageIndex page) {
+  constexpr std::uint64_t kMost = 16;  // a fault costs as much as copying a page or two
+  region::ChangeMap& changes = loop_.table.changes();
+  std::uint64_t before = 0;
+  while (before < kMost && before < page.value() && changes.IsSet(PageIndex(page.value() - before - 1))) ++before;
+  const std::uint64_t most = loop_.map.Clip({page, before + 1}).pages - 1;
+  std::uint64_t pages = 0;
+  for (; pages < most; ++pages) {
+    const PageEntry entry = loop_.table.Get(page + pages + 1);
+    if (entry.state != PageState::kHere || entry.clean || changes.IsSet(page + pages + 1)) break;
+  }
+  // Whatever the kernel says: a page that is still armed raises a fault of its own.
+  if (pages > 0) (void)loop_.placer.Unprotect({page + 1, pages});
 }
 
 void Pager::CancelLeaving(PageIndex page, bool touched) {
@@ -356,6 +374,7 @@ void Pager::Discard(PageIndex page) {
       entry.policy = loop_.policy.OnDiscarded(page, entry.policy, true);
       entry.policy = loop_.policy.OnPlaced(page, PlaceCause::kReadFault, entry.policy);
       loop_.table.Move(page, entry);
+      loop_.table.changes().SetTwice(page);  // the kernel takes it out of the file only now
       break;
     case PageState::kAway:
     case PageState::kComing:

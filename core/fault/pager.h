@@ -66,6 +66,7 @@ class Pager {
   void BecomeHere(PageIndex page, PlaceCause cause, bool clean, Slot slot);
   void MakeDirty(PageIndex page, bool touched);
   [[nodiscard]] Outcome Unprotect(PageIndex page);
+  void UnprotectBehind(PageIndex page);
   [[nodiscard]] Outcome Failed(PageIndex page, const Placement& placement);
   [[nodiscard]] bool SlotsAreShort() const;
   /// After COPY said EEXIST of a page that may be in the file as it is: kNoMemory if it is hugetlbfs with an empty pool,

@@ -43,8 +43,8 @@ std::string_view ToString(KernelAnswer answer) {
   return "invalid";
 }
 
-Placer::Placer(os::Uffd& uffd, const region::RegionMap& map, WaitingThreads& waiting)
-    : uffd_(uffd), map_(map), waiting_(waiting) {
+Placer::Placer(os::Uffd& uffd, const region::RegionMap& map, WaitingThreads& waiting, region::ChangeMap& changes)
+    : uffd_(uffd), map_(map), waiting_(waiting), changes_(changes) {
   // Never written, so it is the kernel's shared zero page whatever its size.
   void* zeros = ::mmap(nullptr, map.page_size().value(), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   HECA_CHECK(zeros != MAP_FAILED);
@@ -82,12 +82,14 @@ Placement Placer::Answer(PageRun run, Ioctl ioctl, bool wake_present) {
 }
 
 Placement Placer::Copy(PageRun run, const std::byte* bytes, Arm arm) {
+  Note(run, arm);
   return Answer(run, [&](os::TargetAddress to, Bytes length, std::uint64_t done) {
     return uffd_.Copy(to, bytes + map_.BytesOf(done).value(), length, arm);
   }, map_.BlockOf(run.first).file.knows_holes());
 }
 
 Placement Placer::Zero(PageIndex page, Arm arm) {
+  Note({page, 1}, arm);
   if (arm == Arm::kNo && map_.page_size() == kBasePage) {
     return Answer({page, 1}, [&](os::TargetAddress to, Bytes length, std::uint64_t) {
       return uffd_.ZeroPage(to, length);
@@ -97,6 +99,7 @@ Placement Placer::Zero(PageIndex page, Arm arm) {
 }
 
 Placement Placer::Continue(PageIndex page, Arm arm) {
+  Note({page, 1}, arm);
   return Answer({page, 1}, [&](os::TargetAddress at, Bytes length, std::uint64_t) {
     return uffd_.Continue(at, length, arm);
   });
@@ -109,6 +112,7 @@ Placement Placer::Protect(PageRun run) {
 }
 
 Placement Placer::Unprotect(PageRun run) {
+  Note(run, Arm::kNo);
   return Answer(run, [&](os::TargetAddress at, Bytes length, std::uint64_t) {
     return uffd_.WriteProtect(at, length, Arm::kNo);
   });

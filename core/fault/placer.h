@@ -24,6 +24,7 @@
 #include "fault/waiting_threads.h"
 #include "heca/types.h"
 #include "os/uffd.h"
+#include "region/change_map.h"
 #include "region/region_map.h"
 
 namespace heca::fault {
@@ -43,7 +44,8 @@ struct Placement {
 /// Owner loop only. Runs must lie in one block (RegionMap::Clip).
 class Placer {
  public:
-  Placer(os::Uffd& uffd, const region::RegionMap& map, WaitingThreads& waiting);
+  /// Who is woken is noted in `waiting`, what is let be written in `changes`.
+  Placer(os::Uffd& uffd, const region::RegionMap& map, WaitingThreads& waiting, region::ChangeMap& changes);
   ~Placer();
   Placer(const Placer&) = delete;
   Placer& operator=(const Placer&) = delete;
@@ -62,6 +64,9 @@ class Placer {
   [[nodiscard]] bool MayHold(PageIndex page) const;
 
  private:
+  void Note(region::PageRun run, os::Arm arm) {
+    if (arm == os::Arm::kNo) changes_.Set(run);
+  }
   template <class Ioctl>
   Placement Insist(region::PageRun run, Ioctl ioctl, bool wake_present = true);
   /// As Insist, of an ioctl that wakes who waits for what it has done.
@@ -70,6 +75,7 @@ class Placer {
   os::Uffd& uffd_;
   const region::RegionMap& map_;
   WaitingThreads& waiting_;
+  region::ChangeMap& changes_;
   const std::byte* zeros_;  // one page
 };
 

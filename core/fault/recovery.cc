@@ -87,8 +87,7 @@ class Recovery {
     const PageIndex end = block.first + block.pages.value();
     for (PageIndex page = block.first; page < end;) {
       if (!loop_.table.TouchedAround(page)) {
-        const PageIndex next(std::min((page.value() / region::PageTable::kGroup + 1) * region::PageTable::kGroup,
-                                      end.value()));
+        const PageIndex next = std::min(region::PageTable::NextGroup(page), end);
         if (block.file.knows_holes()) HECA_RETURN_IF_ERROR(AdoptData(block, page, next));
         page = next;
         continue;
@@ -103,7 +102,7 @@ class Recovery {
     const PageIndex end(loop_.table.pages().value());
     for (PageIndex page(0); page < end;) {
       if (!loop_.table.TouchedAround(page)) {
-        page = PageIndex((page.value() / region::PageTable::kGroup + 1) * region::PageTable::kGroup);
+        page = region::PageTable::NextGroup(page);
         continue;
       }
       const Slot slot = loop_.table.Get(page).slot;

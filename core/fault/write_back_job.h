@@ -7,8 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "fault/io_wait.h"
 #include "fault/spsc_ring.h"
-#include "heca/io_guard.h"
 #include "heca/status.h"
 #include "heca/types.h"
 #include "region/page_entry.h"
@@ -39,8 +39,7 @@ struct WriteBackJob {
   JobStage stage = JobStage::kFree;
   std::size_t count = 0;
   std::array<WriteBackItem, kMaxBatchPages> items{};
-  IoMark mark;
-  std::uint32_t stalls = 0;     ///< Evictor::stalls_ when it was marked
+  ArmedAt armed;
   bool waited = false;          ///< for I/O in flight, at least once
   std::byte* buffer = nullptr;  ///< count pages, item n at n * page size
   Status status;                ///< the first error; then no item counts as stored

@@ -16,6 +16,7 @@ using control::Arrival;
 using control::MigrationMode;
 using control::PageNews;
 using control::PageRun;
+using control::Placement;
 
 namespace {
 
@@ -23,10 +24,18 @@ constexpr Millis kSoon{1};
 
 Status CalledOff() { return {ErrorCode::kAborted, "called off"}; }
 
-std::uint64_t CountPages(const std::vector<PageRun>& runs) {
+/// Those that are to be copied again.
+std::uint64_t CountPages(const Placement& changed) {
   std::uint64_t pages = 0;
-  for (const PageRun& run : runs) pages += run.pages;
+  for (const control::PlacedRun& run : changed.runs) pages += run.slot == kNoSlot ? run.pages : 0;
   return pages;
+}
+
+Placement InImage(const std::vector<PageRun>& written) {
+  Placement changed;
+  changed.runs.reserve(written.size());
+  for (const PageRun& run : written) changed.runs.push_back({run.first, run.pages, kNoSlot});
+  return changed;
 }
 
 }  // namespace
@@ -40,28 +49,39 @@ CopyAhead::CopyAhead(LeavingVm& vm, LentImage& image, control::MigrationApi& des
 Status CopyAhead::Run(control::ProgressSink& progress) {
   auto last_look = Clock::now();
   HECA_RETURN_IF_ERROR(Begin(progress));
-  while (true) {
+  while (copies()) {
     const auto begin = Clock::now();
     const Bytes before = copied_;
     HECA_ASSIGN_OR_RETURN(const bool all, AwaitCopied(progress));
     if (!all) return {};
     Round round{Bytes(copied_.value() - before.value()), Clock::now() - begin, Bytes(0), Clock::now() - last_look};
     last_look = Clock::now();
-    HECA_ASSIGN_OR_RETURN(const std::vector<PageRun> written, vm_.Written());
-    round.written = Bytes(CountPages(written) * image_.lease().page_size.value());
+    HECA_ASSIGN_OR_RETURN(Placement changed, Learn());
+    round.written = Bytes(CountPages(changed) * image_.lease().page_size.value());
     const Verdict verdict = rounds_.After(round);
     Log().info("{}: round {}: {} copied, {} written meanwhile", region_, rounds_.count(), FormatSize(round.copied),
                FormatSize(round.written));
-    HECA_RETURN_IF_ERROR(vm_.AwaitDevices());
-    HECA_RETURN_IF_ERROR(Insist(progress, [&] { return Tell(PageNews::kChanged, written); }));
+    if (!governed_) HECA_RETURN_IF_ERROR(vm_.AwaitDevices());
+    HECA_RETURN_IF_ERROR(Insist(progress, [&] { return TellChanged(changed); }));
     if (verdict == Verdict::kChangeOver) return {};
   }
+  return {};
 }
 
 Status CopyAhead::Begin(const control::ProgressSink& progress) {
-  noting_ = true;
-  HECA_RETURN_IF_ERROR(vm_.NoteWrites());
-  HECA_RETURN_IF_ERROR(vm_.AwaitDevices());
+  if (copies()) HECA_RETURN_IF_ERROR(vm_.HoldBack());
+  HECA_ASSIGN_OR_RETURN(const std::optional<Placement> placed, image_.Moved(copies()));
+  governed_ = placed.has_value();
+  if (governed_) {
+    ++placements_;
+    HECA_RETURN_IF_ERROR(Insist(progress, [&] { return Place(*placed); }));
+  }
+  if (!copies()) return {};
+  if (!governed_) {
+    noting_ = true;
+    HECA_RETURN_IF_ERROR(vm_.NoteWrites());
+    HECA_RETURN_IF_ERROR(vm_.AwaitDevices());
+  }
   HECA_RETURN_IF_ERROR(image_.Show());
   HECA_ASSIGN_OR_RETURN(const std::vector<PageRun> empty, image_.Holes());
   return Insist(progress, [&] { return Tell(PageNews::kEmpty, empty); });
@@ -108,6 +128,29 @@ Status CopyAhead::Tell(PageNews news, const std::vector<PageRun>& runs) {
   return destination_.Tell(region_, image_.lease().key, news, runs).WithContext("destination");
 }
 
+Status CopyAhead::Place(Placement placement) {
+  placement.number = placements_;
+  return destination_.Place(region_, image_.lease().key, placement).WithContext("destination");
+}
+
+Result<Placement> CopyAhead::Learn() {
+  ++placements_;
+  if (governed_) {
+    HECA_ASSIGN_OR_RETURN(std::optional<Placement> moved, image_.Moved(true));
+    return std::move(moved).value_or(Placement{});
+  }
+  HECA_ASSIGN_OR_RETURN(const std::vector<PageRun> written, vm_.Written());
+  return InImage(written);
+}
+
+Status CopyAhead::TellChanged(const Placement& changed) {
+  if (governed_) return Place(changed);
+  std::vector<PageRun> runs;
+  runs.reserve(changed.runs.size());
+  for (const control::PlacedRun& run : changed.runs) runs.push_back({run.first, run.pages});
+  return Tell(PageNews::kChanged, runs);
+}
+
 Status CopyAhead::Insist(const control::ProgressSink& progress, const std::function<Status()>& what) const {
   const Deadline contact = Deadline::After(times_.contact);
   const Deadline welcome = Deadline::After(times_.welcome);
@@ -121,10 +164,15 @@ Status CopyAhead::Insist(const control::ProgressSink& progress, const std::funct
   }
 }
 
-Status CopyAhead::Finish() {
-  HECA_ASSIGN_OR_RETURN(const std::vector<PageRun> written, vm_.WrittenLast());
+Status CopyAhead::Finish(const std::optional<Placement>& rest) {
   // At once or not at all: the VM stands still.
-  HECA_RETURN_IF_ERROR(Tell(PageNews::kChanged, written));
+  if (rest) {
+    ++placements_;
+    HECA_RETURN_IF_ERROR(Place(*rest));
+  } else if (copies()) {
+    HECA_ASSIGN_OR_RETURN(const std::vector<PageRun> written, vm_.WrittenLast());
+    HECA_RETURN_IF_ERROR(Tell(PageNews::kChanged, written));
+  }
   if (mode_ != MigrationMode::kPreCopy || steering_.switch_now()) return {};
   const Deadline patience = Deadline::After(2 * goal_ + std::chrono::seconds(1));
   while (true) {

@@ -4,12 +4,16 @@
 //   learn what was written, and note writes anew  ->  wait until I/O in flight at that moment is over  ->  tell the
 //   destination that its copies of those pages are void  ->  it copies them again
 //
+// Of a VM whose memory is governed it tells as well where each page lies, in every mode, so that little of that is left for
+// the time when it stands still; its region notes what moves and what is written.
+//
 // In this order nothing is missed: a write after the first step is in the next answer; direct I/O that had pinned a page
 // before it writes it before the destination reads it. The last answer is taken when the VM is stopped and its disks are
 // drained; with it the destination has, of every page, the final bytes or none.
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "base/clock.h"
@@ -34,10 +38,12 @@ class CopyAhead {
   CopyAhead(LeavingVm& vm, LentImage& image, control::MigrationApi& destination, const RegionId& region, Bytes memory,
             control::MigrationMode mode, Millis downtime_goal, const Steering& steering, const AheadTimes& times);
 
-  /// Copies until it is time to change over, or until the VM has stopped by itself. An error: it is called off.
+  /// Copies until it is time to change over, or until the VM has stopped by itself; in mode post-copy tells where pages lie,
+  /// and copies nothing. An error: it is called off.
   Status Run(control::ProgressSink& progress);
-  /// The VM is stopped and drained: voids what was written last; in mode pre-copy waits for all of it.
-  Status Finish();
+  /// The VM is stopped and drained: voids what was written last, or tells the last of where its pages lie (LentImage::Rest);
+  /// in mode pre-copy waits for all of it.
+  Status Finish(const std::optional<control::Placement>& rest);
   /// Writes are noted no more. Repeating it is harmless.
   Status End();
 
@@ -51,6 +57,11 @@ class CopyAhead {
   Result<bool> AwaitCopied(control::ProgressSink& progress);
   Result<control::Arrival> Look();
   Status Tell(control::PageNews news, const std::vector<control::PageRun>& runs);
+  Status Place(control::Placement placement);
+  /// What has changed since the last time. Without slots, unless the VM is governed.
+  Result<control::Placement> Learn();
+  Status TellChanged(const control::Placement& changed);
+  [[nodiscard]] bool copies() const { return mode_ != control::MigrationMode::kPostCopy; }
   /// Repeats what may be repeated.
   Status Insist(const control::ProgressSink& progress, const std::function<Status()>& what) const;
   [[nodiscard]] bool TimeToGo();
@@ -66,7 +77,9 @@ class CopyAhead {
   const Steering& steering_;
   const AheadTimes times_;
   Rounds rounds_;
+  bool governed_ = false;
   bool noting_ = false;
+  std::uint64_t placements_ = 0;
   Bytes copied_{0};
 };
 

@@ -60,13 +60,13 @@ Status Departure::UpToSwitch(control::ProgressSink& progress) {
   prepared_ = prepared.ok() || prepared.retryable();  // whose answer was lost may have been done
   HECA_RETURN_IF_ERROR(prepared);
   if (progress.Cancelled()) return {ErrorCode::kAborted, "called off"};
+  ahead_.emplace(vm_, image_, destination_, request_.region, summary_.memory, plan_.mode, plan_.downtime_goal, steering_,
+                 times_.ahead);
   if (plan_.mode != control::MigrationMode::kPostCopy) {
     Enter(Phase::kPreCopy);
-    ahead_.emplace(vm_, image_, destination_, request_.region, summary_.memory, plan_.mode, plan_.downtime_goal, steering_,
-                   times_.ahead);
     (void)FailPointHit(FailPoint::kCrashInPreCopy);
-    HECA_RETURN_IF_ERROR(ahead_->Run(progress));
   }
+  HECA_RETURN_IF_ERROR(ahead_->Run(progress));
   Enter(Phase::kStream);
   HECA_RETURN_IF_ERROR(vm_.Start());
   (void)FailPointHit(FailPoint::kCrashWhileStreaming);
@@ -94,19 +94,12 @@ Status Departure::SwitchOver() {
                        std::chrono::duration<double, std::milli>(Clock::now() - stopped).count());
   };
   done("noticed");
-  if (ahead_) {
-    HECA_RETURN_IF_ERROR(ahead_->Finish());
-    summary_.rounds = ahead_->rounds();
-    summary_.ahead = ahead_->copied();
-    done("last writes told");
-  }
-  HECA_ASSIGN_OR_RETURN(const auto elsewhere, image_.Rest());
-  if (elsewhere) {
-    done("at rest");
-    const Status placed = destination_.Place(request_.region, image_.lease().key, *elsewhere);
-    HECA_RETURN_IF_ERROR(placed.WithContext("destination"));
-    done("placed");
-  }
+  HECA_ASSIGN_OR_RETURN(const auto rest, image_.Rest());
+  if (rest) done("at rest");
+  HECA_RETURN_IF_ERROR(ahead_->Finish(rest));
+  summary_.rounds = ahead_->rounds();
+  summary_.ahead = ahead_->copied();
+  done("last changes told");
   HECA_RETURN_IF_ERROR(image_.Open());
   Enter(Phase::kOpened);
   (void)FailPointHit(FailPoint::kCrashAtSwitchOver);
@@ -152,7 +145,7 @@ void Departure::EndAhead() {
 
 /// Only a saving: a page that holds nothing may be copied as well.
 void Departure::TellHoles() {
-  if (ahead_) return;  // told already
+  if (plan_.mode != control::MigrationMode::kPostCopy) return;  // told already
   const auto holes = image_.Holes();
   const Status told = holes.ok() ? destination_.Tell(request_.region, image_.lease().key, control::PageNews::kEmpty, *holes)
                                  : holes.status();

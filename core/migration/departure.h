@@ -61,7 +61,7 @@ class Departure {
   const Plan plan_;
   const Steering& steering_;
   const DepartureTimes times_;
-  std::optional<CopyAhead> ahead_;  ///< unless all memory follows
+  std::optional<CopyAhead> ahead_;  ///< from the preparation on
   Phase phase_ = Phase::kPrepare;
   bool prepared_ = false;
   Status restored_;

@@ -18,6 +18,9 @@ class LeavingVm {
   virtual ~LeavingVm() = default;
 
   // While it runs, if its memory is copied ahead.
+  /// Its stream, which somebody else may begin, comes to its end only after Start.
+  virtual Status HoldBack() = 0;
+  // The same, but where the image knows what changes (LentImage::Moved).
   /// Notes from now on which pages are written.
   virtual Status NoteWrites() = 0;
   /// Pages that were written since NoteWrites or the last answer; every write from now on is in the next one.
@@ -54,8 +57,11 @@ class LentImage {
   [[nodiscard]] virtual const control::Lease& lease() const = 0;
   /// From now on it can be read as it is, while the VM changes it.
   virtual Status Show() = 0;
-  /// The VM is stopped: where the pages of one whose memory is governed lie that are not in the image. From then on nobody
-  /// moves them until Withdraw. None: it is not governed.
+  /// Of a VM whose memory is governed, while it runs: where the pages lie that have changed since the last call, at first all
+  /// of them. Changed is what has moved between the image and the lease, and, if it is `copied` while it changes, also what
+  /// was written; then no device writes any more what it had pinned before. None: it is not governed.
+  virtual Result<std::optional<control::Placement>> Moved(bool copied) = 0;
+  /// The VM is stopped: the last such answer, for from now on nobody moves or writes pages until Withdraw.
   virtual Result<std::optional<control::Placement>> Rest() = 0;
   /// From now on it can be read, and is final. The lease of a VM that is governed may be taken over.
   virtual Status Open() = 0;

@@ -64,17 +64,20 @@ Result<Arrivals::EntryPtr> Arrivals::Find(const RegionId& region, const control:
 }
 
 Status Arrivals::Place(const RegionId& region, const control::LeaseKey& image, const control::Placement& placement) {
-  std::shared_ptr<Arriving> session;
+  EntryPtr entry;
   {
     const std::lock_guard lock(mutex_);
-    HECA_ASSIGN_OR_RETURN(const EntryPtr entry, Find(region, image));
+    HECA_ASSIGN_OR_RETURN(entry, Find(region, image));
     if (entry->busy || entry->given_up || entry->arrival.state != ArrivalState::kPrepared) {
       return Status(ErrorCode::kFailedPrecondition, "the arrival of '" + region + "' was called off", ErrorScope::kRegion);
     }
-    session = entry->session;
+    entry->busy = true;  // as in Tell
     entry->changed = Clock::now();  // its source is not silent
   }
-  return session->Place(placement);
+  const Status placed = entry->session->Place(placement);
+  const std::lock_guard lock(mutex_);
+  entry->busy = false;
+  return placed;
 }
 
 Status Arrivals::Open(const RegionId& region, const control::LeaseKey& image) {
@@ -139,7 +142,7 @@ void Arrivals::Refresh(Entry& entry) {
     const auto& store = numbers->latency[static_cast<std::size_t>(fault::AnswerSource::kStore)];
     using region::PageState;
     arrival.left = Bytes(PageBytes(entry.session->came_governed()
-                                       ? numbers->lent_pages
+                                       ? (entry.opened ? numbers->lent_pages : numbers->ahead_pages)
                                        : numbers->pages.Of(PageState::kAway) + numbers->pages.Of(PageState::kComing) +
                                              numbers->pages.Of(PageState::kPrefetching)));
     arrival.moved = Bytes(numbers->bytes_fetched);

@@ -26,7 +26,7 @@ class Arriving {
   virtual Status Tell(control::PageNews news, const std::vector<control::PageRun>& runs) = 0;
   /// How fast pages come that nobody waits for, in bytes a second; 0: as fast as they can.
   virtual void SetPace(Bytes a_second) = 0;
-  /// Of a VM that comes governed: where its pages lie, before OpenArrival.
+  /// Of a VM that comes governed: where pages lie that have changed, before OpenArrival. Returns when no copy of them is used.
   virtual Status Place(const control::Placement& placement) = 0;
   /// Its VM runs here, or will, and nowhere else: the lease is this node's, and its pages may leave. May be repeated.
   virtual Status Settle() = 0;

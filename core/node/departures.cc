@@ -166,6 +166,26 @@ Status Departures::NoteOwner(const store::ImageIdentity& identity) {
   return Status();
 }
 
+void Departures::NoteLeft(LeaseId image) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!records_.contains(image)) return;
+    left_.insert(image);
+    if (!given_back_.contains(image)) return;
+  }
+  Close(image, Whereabouts::kLeft);
+}
+
+void Departures::GivenBack(LeaseId image) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!records_.contains(image)) return;
+    given_back_.insert(image);
+    if (!left_.contains(image)) return;
+  }
+  Close(image, Whereabouts::kLeft);
+}
+
 void Departures::Close(LeaseId image, Whereabouts where) {
   RegionId governed;
   {
@@ -182,6 +202,8 @@ void Departures::Close(LeaseId image, Whereabouts where) {
     if (!block.link.empty()) ::unlink(block.link.c_str());
   }
   records_.erase(found);
+  left_.erase(image);
+  given_back_.erase(image);
   if (where == Whereabouts::kLeft) log_.GivenBack(image);
 }
 
@@ -201,19 +223,37 @@ void Departures::TakeUp(const DepartureRecord& record) {
   Log().info("{}: a hecad before this one has left a migration, {}", record.region,
              record.stage == DepartureStage::kOpened ? "at its switch-over or after" : "before its switch-over");
   // Before QEMU is asked anything: its main loop may be waiting for the dead hecad at a page that it writes.
-  // Writes of a VM that is governed are never noted, and its userfaultfd is all that stands between absent pages and zeros.
+  // Writes of a VM that is governed are noted by its region, whose userfaultfd is all that stands between absent pages and
+  // zeros: its Keeper takes it back.
   if (record.governed.empty() && Lives(record)) {
     const Status dissolved = guest::DissolveWriteLogs({record.pid, record.start_time}, Deadline::After(kQemuPatience));
     if (!dissolved.ok()) Log().warn("{}: writes of the VM are still noted: {}", record.region, dissolved.ToString());
   }
   bool arrived = false;
-  while (!stopping_ && !Decide(record, arrived)) std::this_thread::sleep_for(kAskEvery);
+  while (!stopping_ && !Decide(record, arrived)) {
+    arrived = RunsThere(record);
+    if (arrived) break;
+    std::this_thread::sleep_for(kAskEvery);
+  }
   if (stopping_) return;
   if (arrived) {
+    NoteLeft(record.image.lease.key.id);
     events_.Add(Severity::kInfo, EventKind::kRecovered, record.region,
                 "the VM has left; its memory is lent until its destination has all of it");
     Follow(record);
   }
+}
+
+bool Departures::RunsThere(const DepartureRecord& record) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!given_back_.contains(record.image.lease.key.id)) return false;
+  }
+  const auto there = control::MigrationClient::Create({.endpoint = record.image.address});
+  if (!there.ok()) return false;
+  const auto arrival = (*there)->Look(record.region, record.image.lease.key, 0);
+  if (!arrival.ok()) return false;
+  return arrival->state == control::ArrivalState::kRunning || arrival->state == control::ArrivalState::kComplete;
 }
 
 void Departures::Follow(const DepartureRecord& record) {

@@ -18,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -66,6 +67,11 @@ class Departures {
   Status Begin(DepartureRecord record);
   /// The image is about to be readable: from here on it must outlive hecad and QEMU.
   Status NoteOpened(LeaseId image);
+  /// The VM runs at its destination, or nowhere: what is left is to lend the image until it is given back.
+  void NoteLeft(LeaseId image);
+  /// The destination needs no image any more: it has all of it, or its hecad has crashed and does not know the VM. Which of
+  /// the two, only whoever leads the departure knows: nothing is over before the VM has left.
+  void GivenBack(LeaseId image);
   /// It is over: the VM is here, or the destination has all of it.
   void Close(LeaseId image, Whereabouts where);
 
@@ -76,6 +82,8 @@ class Departures {
   /// Writes down how far the destination is, until it has all of it.
   void Follow(const DepartureRecord& record);
   void CallOff(const DepartureRecord& record, guest::MigratingVm* vm);
+  /// Its image was given back, by a destination where the VM runs: then it is known without QEMU.
+  bool RunsThere(const DepartureRecord& record);
   /// True once it is decided; `arrived` then says how.
   bool Decide(const DepartureRecord& record, bool& arrived);
   /// Null while QEMU lives and does not answer.
@@ -88,8 +96,9 @@ class Departures {
   LeavingRegions& regions_;
   EventLog& events_;
   DepartureLog& log_;
-  std::mutex mutex_;  ///< of the records
+  std::mutex mutex_;  ///< of the next three
   std::map<LeaseId, DepartureRecord> records_;
+  std::set<LeaseId> left_, given_back_;  ///< of those
   std::atomic<bool> stopping_{false};
   std::vector<std::thread> taken_up_;
 };

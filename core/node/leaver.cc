@@ -34,12 +34,6 @@ std::optional<control::Governed> HandedWith(const Leaver& leaver) {
   return leaver.region->session().Handed();
 }
 
-Status CheckMode(const Leaver& leaver, control::MigrationMode mode) {
-  if (!leaver.region || mode == control::MigrationMode::kPostCopy) return {};
-  return {ErrorCode::kUnsupported, "the memory of '" + leaver.record.region + "' is governed, and does not move by " +
-                                       std::string(ToString(mode)) + ": use post-copy, or detach it first"};
-}
-
 Result<Leaver> MakeLeaver(const AttachTarget& target, const std::string& qmp_socket, const os::UffdAbilities& abilities,
                           Millis io_grace, std::shared_ptr<Session> session) {
   const guest::GuestIdentity& identity = target.identity;

@@ -37,7 +37,5 @@ struct Leaver {
                                         std::shared_ptr<Session> session);
 /// What is handed over with it; none: its memory is not governed.
 [[nodiscard]] std::optional<control::Governed> HandedWith(const Leaver& leaver);
-/// Memory that is governed moves by post-copy only.
-[[nodiscard]] Status CheckMode(const Leaver& leaver, control::MigrationMode mode);
 
 }  // namespace heca::node

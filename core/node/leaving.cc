@@ -18,7 +18,7 @@ constexpr std::chrono::seconds kBeginsWithin{5};  // after that a migration that
 
 LeavingDomain::~LeavingDomain() { LetGo(); }
 
-Status LeavingDomain::NoteWrites() {
+Status LeavingDomain::HoldBack() {
   // libvirt sets a speed of its own directly before it begins. So ours is set again and again until then, and once after.
   holder_ = std::thread([this] {
     const Deadline begins = Deadline::After(kBeginsWithin);
@@ -33,7 +33,7 @@ Status LeavingDomain::NoteWrites() {
       if (begun || !held.ok()) return;
     }
   });
-  return LeavingGuest::NoteWrites();
+  return {};
 }
 
 void LeavingDomain::LetGo() {
@@ -94,6 +94,7 @@ LentRam::~LentRam() {
 void LentRam::Keep() {
   kept_ = true;
   if (region_) region_->Keep();
+  departures_.NoteLeft(lease_.key.id);
 }
 
 void LentRam::Withdraw() {
@@ -101,10 +102,26 @@ void LentRam::Withdraw() {
   if (region_) region_->session().Stay();
 }
 
+Result<std::optional<control::Placement>> LentRam::Moved(bool copied) {
+  if (!region_) return std::optional<control::Placement>();
+  control::Placement placement;
+  HECA_ASSIGN_OR_RETURN(placement.runs, region_->session().Moved(copied));
+  NotePlaces(placement.runs);
+  return std::optional<control::Placement>(std::move(placement));
+}
+
+void LentRam::NotePlaces(const std::vector<control::PlacedRun>& runs) {
+  elsewhere_.resize(lease_.slots);
+  for (const auto& run : runs) {
+    const auto first = elsewhere_.begin() + static_cast<std::ptrdiff_t>(run.first);
+    std::fill(first, first + static_cast<std::ptrdiff_t>(run.pages), run.slot != kNoSlot);
+  }
+}
+
 Result<std::optional<control::Placement>> LentRam::Rest() {
   if (!region_) return std::optional<control::Placement>();
   HECA_ASSIGN_OR_RETURN(control::Placement placement, region_->session().Rest());
-  elsewhere_ = placement.runs;
+  NotePlaces(placement.runs);
   return std::optional<control::Placement>(std::move(placement));
 }
 
@@ -119,16 +136,15 @@ Result<std::vector<control::PageRun>> LentRam::Holes() const {
   std::vector<control::PageRun> runs;
   runs.reserve(holes.size());
   // Where a page lies at a sponsor there is a hole too, and it says nothing of the page.
-  auto away = elsewhere_.begin();
+  const auto away = [this](std::uint64_t page) { return page < elsewhere_.size() && elsewhere_[page]; };
   for (const auto& hole : holes) {
-    std::uint64_t first = hole.first;
     const std::uint64_t end = hole.first + hole.pages;
-    while (away != elsewhere_.end() && away->first + away->pages <= first) ++away;
-    for (auto at = away; at != elsewhere_.end() && at->first < end; ++at) {
-      if (at->first > first) runs.push_back({first, at->first - first});
-      first = std::min(end, at->first + at->pages);
+    for (std::uint64_t page = hole.first; page < end;) {
+      const std::uint64_t first = page;
+      while (page < end && !away(page)) ++page;
+      if (page > first) runs.push_back({first, page - first});
+      while (page < end && away(page)) ++page;
     }
-    if (first < end) runs.push_back({first, end - first});
   }
   return runs;
 }

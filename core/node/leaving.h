@@ -24,6 +24,7 @@ class LeavingGuest : public migration::LeavingVm {
  public:
   LeavingGuest(std::shared_ptr<guest::MigratingVm> vm, WriteNotes notes) : vm_(std::move(vm)), notes_(std::move(notes)) {}
 
+  Status HoldBack() override { return {}; }
   Status NoteWrites() override { return notes_.Begin(); }
   Result<std::vector<control::PageRun>> Written() override { return notes_.Written(false); }
   Result<std::vector<control::PageRun>> WrittenLast() override { return notes_.Written(true); }
@@ -70,7 +71,7 @@ class LeavingDomain final : public LeavingGuest {
   ~LeavingDomain() override;
   LeavingDomain(const LeavingDomain&) = delete;
   LeavingDomain& operator=(const LeavingDomain&) = delete;
-  Status NoteWrites() override;
+  Status HoldBack() override;
   Status Start() override;
   /// An error too if libvirt has not begun in half a minute: it may have given up without a word.
   Result<bool> WaitStopped(Deadline deadline) override;
@@ -98,6 +99,7 @@ class LentRam final : public migration::LentImage {
 
   [[nodiscard]] const control::Lease& lease() const override { return lease_; }
   Status Show() override { return images_.OpenImage(lease_.key.id); }
+  Result<std::optional<control::Placement>> Moved(bool copied) override;
   Result<std::optional<control::Placement>> Rest() override;
   Status Open() override;
   [[nodiscard]] Result<std::vector<control::PageRun>> Holes() const override;
@@ -112,7 +114,8 @@ class LentRam final : public migration::LentImage {
   Departures& departures_;
   const control::Lease lease_;
   const std::unique_ptr<LeavingRegion> region_;
-  std::vector<control::PlacedRun> elsewhere_;  ///< in the order of the pages
+  void NotePlaces(const std::vector<control::PlacedRun>& runs);
+  std::vector<bool> elsewhere_;  ///< by page; empty: none is
   bool kept_ = false;
 };
 

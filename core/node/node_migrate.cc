@@ -43,7 +43,6 @@ Result<control::MigrationSummary> Node::Migrate(const control::MigrateSpec& spec
   HECA_ASSIGN_OR_RETURN(const AttachTarget target, FindTarget(Named(spec)));
   HECA_ASSIGN_OR_RETURN(Leaver leaver, impl_->MakeLeaverOf(target, spec.qmp_socket));
   const Helm::Course course = impl_->helm.Take(leaver.record.region, {spec.mode, spec.downtime_goal}, spec.bandwidth);
-  HECA_RETURN_IF_ERROR(CheckMode(leaver, course.plan.mode));
   HECA_ASSIGN_OR_RETURN(const auto destination, control::MigrationClient::Create({.endpoint = peer.endpoint}));
 
   control::PrepareRequest request;

@@ -66,10 +66,12 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   static Result<std::unique_ptr<Session>> Arrive(const SessionContext& context, const AttachTarget& target,
                                                  const control::PrepareRequest& request);
   // Of a governed VM that moves to another host: session_leave.cc tells the order, and what a crash leaves.
-  /// From now on nothing but Rest, HandOver, Left and Stay changes it.
+  /// From now on nothing but Moved, Rest, HandOver, Left and Stay changes it.
   Status BeginLeave();
   [[nodiscard]] control::Governed Handed() const;
-  /// Its VM is stopped: ends the engine, as if this hecad had crashed, and tells where the pages lie that are not here.
+  /// While its VM runs: as LentImage::Moved.
+  Result<std::vector<control::PlacedRun>> Moved(bool copied);
+  /// Its VM is stopped: ends the engine, as if this hecad had crashed, and tells the last of where its pages lie.
   Result<control::Placement> Rest();
   /// Journals that another node may take the lease over.
   Status HandOver();
@@ -144,6 +146,7 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   Status CaptureAndStart();
   void RollBack();
   // session_arrive.cc
+  static constexpr Millis kNewsPatience{2'500};  ///< the source waits 3 s for the answer
   Status CheckItWaits() const;
   Status CompareBlocks(const control::PrepareRequest& request) const;
   Status CaptureForArrival();
@@ -250,6 +253,7 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   std::atomic<bool> ended_{false};
   std::atomic<bool> leaving_{false};
   bool placed_ = false;                 ///< where all pages lie is known; under operation_mutex_
+  std::uint64_t placement_ = 0;         ///< number of the last that was told of it; the same
   Clock::time_point next_arrival_look_{};  ///< Keeper only
   std::atomic<DetachStep> detach_step_{DetachStep::kNone};
   Deadline detach_patience_ = Deadline::After(Millis(0));  ///< Keeper only

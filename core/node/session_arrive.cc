@@ -36,7 +36,6 @@ constexpr std::chrono::seconds kClosePatience{2};
 constexpr std::chrono::seconds kCapturePatience{5};
 constexpr std::chrono::seconds kQuitPatience{3};
 constexpr std::chrono::seconds kVcpuPatience{1};  // for numbers only
-constexpr Millis kNewsPatience{2'500};  // the source waits 3 s for the answer
 
 }  // namespace
 
@@ -132,8 +131,8 @@ Status Session::OpenArrival() {
 
 Status Session::Tell(control::PageNews news, const std::vector<control::PageRun>& runs) {
   HECA_ASSIGN_OR_RETURN(const auto governance, Governed());
-  if (came_governed() && phase() == RecordPhase::kAttaching) {
-    return Status(ErrorCode::kUnsupported, "memory that is governed does not come ahead: use post-copy", ErrorScope::kRegion);
+  if (came_governed() && news == control::PageNews::kChanged) {
+    return Status(ErrorCode::kFailedPrecondition, "where pages of governed memory lie now, Place says", ErrorScope::kRegion);
   }
   const std::uint64_t pages = Size().value() / page_size_.value();
   std::vector<region::PageRun> checked;

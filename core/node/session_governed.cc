@@ -73,27 +73,38 @@ Status Session::Place(const control::Placement& placement) {
     return Status(ErrorCode::kFailedPrecondition, "the pages of region '" + name_ + "' are where they are",
                   ErrorScope::kRegion);
   }
+  if (placement.number < placement_) {
+    return Status(ErrorCode::kFailedPrecondition, "out of date: later news of the pages of region '" + name_ + "' were told",
+                  ErrorScope::kRegion);
+  }
+  if (placement.number > placement_) placed_ = false;
+  placement_ = placement.number;
   const std::uint32_t image = governance->joined->ReadOnlySlots();
   const std::uint32_t slots = governance->store->SlotCount();
   std::vector<region::SlotRun> runs;
   runs.reserve(placement.runs.size());
   for (const auto& run : placement.runs) {
-    if (run.slot == kNoSlot || run.slot.value() > slots) {
+    if (run.slot.value() > slots) {
       return Status(ErrorCode::kInvalidArgument, "slot " + std::to_string(run.slot.value()) + " of a lease with " +
                                                      std::to_string(slots), ErrorScope::kRegion);
     }
-    runs.push_back({PageIndex(run.first), run.pages, Slot(image + run.slot.value())});
+    runs.push_back({PageIndex(run.first), run.pages, run.slot == kNoSlot ? kNoSlot : Slot(image + run.slot.value())});
+  }
+  const bool written = placement.complete && placement.mark != kNoSlot;
+  if (written && placement.mark.value() > slots) {
+    return Status(ErrorCode::kInvalidArgument, "slots were written that the lease does not have", ErrorScope::kRegion);
   }
   fault::RegionEngine& engine = *governance->engine;
-  HECA_RETURN_IF_ERROR(engine.Locate(runs));
+  HECA_RETURN_IF_ERROR(engine.Place(std::move(runs), written ? Slot(image + placement.mark.value()) : kNoSlot,
+                                    Deadline::After(kNewsPatience)));
   if (!placement.complete) return Status();
   // A page that nobody placed would be read from the image, where it is nothing but zeros.
-  const std::uint64_t placed = image - engine.Stats().lent_pages;
-  if (placed != placement.pages || placement.mark.value() > slots) {
+  const fault::Located placed = engine.Placed();
+  if (placed.pages != placement.pages || placed.twice != 0) {
     return Status(ErrorCode::kDataLoss, std::to_string(placement.pages) + " pages were to be placed, and " +
-                                            std::to_string(placed) + " are", ErrorScope::kRegion);
+                                            std::to_string(placed.pages) + " are, in " + std::to_string(placed.twice) +
+                                            " slots more than one", ErrorScope::kRegion);
   }
-  if (placement.mark != kNoSlot) HECA_RETURN_IF_ERROR(engine.EndLocate(Slot(image + placement.mark.value())));
   placed_ = true;
   return Status();
 }

@@ -2,7 +2,8 @@
 // The source's half of the migration of a governed VM: its region, from the moment that it is asked to leave.
 //
 //   step          the region's journal   the lease                a crash here, and the next hecad
-//   BeginLeave    active                 ours                     takes it back: nothing has happened
+//   BeginLeave,   active                 ours                     takes it back: nothing has happened. What was armed so
+//   Moved                                                         that its writes are seen is answered by the next one
 //   Rest          active                 ours, nobody uses it     the same; its departure makes the VM go on
 //   HandOver      leaving                at our epoch, or at the  leaves it alone: its departure finds out whose the VM is
 //                                        destination's
@@ -58,44 +59,46 @@ control::Governed Session::Handed() const {
 
 namespace {
 
-Result<control::Placement> Placed(const region::PageTable& table, std::uint32_t image_slots) {
-  control::Placement placement;
-  placement.complete = true;
-  const Slot mark = table.slot_mark();
-  if (mark.value() > image_slots) placement.mark = Slot(mark.value() - image_slots);
-  const PageIndex end(table.pages().value());
-  for (PageIndex page(0); page < end;) {
-    if (!table.TouchedAround(page)) {
-      page = PageIndex((page.value() / region::PageTable::kGroup + 1) * region::PageTable::kGroup);
-      continue;
+constexpr std::chrono::seconds kChangesPatience{10};
+
+/// As the lease counts them, which begins behind the image that the VM once came from.
+Result<std::vector<control::PlacedRun>> InLease(const fault::ChangeNotes::Places& places, std::uint32_t image_slots) {
+  std::vector<control::PlacedRun> runs;
+  runs.reserve(places.size());
+  for (const region::SlotRun& run : places) {
+    if (run.slot != kNoSlot && run.slot.value() <= image_slots) {
+      return Status(ErrorCode::kFailedPrecondition, "page " + std::to_string(run.first.value()) +
+                                                        " still lies at the host that the VM came from", ErrorScope::kRegion);
     }
-    const region::PageEntry entry = table.Get(page);
-    // An engine that was stopped has placed what it took for coming, or never will; what was leaving is still here.
-    const bool away = entry.state == PageState::kAway || entry.state == PageState::kComing ||
-                      entry.state == PageState::kPrefetching;
-    if (entry.state == PageState::kLost || entry.state == PageState::kPoisoned || entry.state == PageState::kDropping ||
-        (away && entry.slot.value() <= image_slots)) {
-      return Status(ErrorCode::kFailedPrecondition, "page " + std::to_string(page.value()) + " is " +
-                                                        std::string(region::ToString(entry.state)) + ": it cannot be moved",
-                    ErrorScope::kRegion);
-    }
-    if (away) {
-      const Slot slot(entry.slot.value() - image_slots);
-      auto& runs = placement.runs;
-      if (!runs.empty() && runs.back().first + runs.back().pages == page.value() &&
-          runs.back().slot.value() + runs.back().pages == slot.value()) {
-        ++runs.back().pages;
-      } else {
-        runs.push_back({page.value(), 1, slot});
-      }
-      ++placement.pages;
-    }
-    ++page;
+    runs.push_back({run.first.value(), run.pages, run.slot == kNoSlot ? kNoSlot : Slot(run.slot.value() - image_slots)});
   }
-  return placement;
+  return runs;
+}
+
+/// How many pages lie in the lease. An engine that was stopped has placed what it took for coming, or never will; what was
+/// leaving is still here.
+Result<std::uint64_t> CountPlaced(const region::PageTable& table) {
+  const std::uint64_t nowhere =
+      table.CountOf(PageState::kLost) + table.CountOf(PageState::kPoisoned) + table.CountOf(PageState::kDropping);
+  if (nowhere > 0) {
+    return Status(ErrorCode::kFailedPrecondition, std::to_string(nowhere) + " pages are lost: they cannot be moved",
+                  ErrorScope::kRegion);
+  }
+  return table.CountOf(PageState::kAway) + table.CountOf(PageState::kComing) + table.CountOf(PageState::kPrefetching);
 }
 
 }  // namespace
+
+Result<std::vector<control::PlacedRun>> Session::Moved(bool copied) {
+  const auto governance = Governing();
+  if (!governance || !leaving_ || ended()) {
+    return Status(ErrorCode::kFailedPrecondition, "region '" + name_ + "' is not governed any more", ErrorScope::kRegion);
+  }
+  // The grace time of the I/O guard ends each wait for devices, unless a page of theirs does not come.
+  HECA_ASSIGN_OR_RETURN(const auto places,
+                        governance->engine->Changed(copied, Deadline::After(context_.config.io_grace + kChangesPatience)));
+  return InLease(places, record_.image_slots);
+}
 
 Result<control::Placement> Session::Rest() {
   const std::lock_guard operation(operation_mutex_);
@@ -105,13 +108,24 @@ Result<control::Placement> Session::Rest() {
   }
   state_ = RegionState::kLeaving;
   governance->engine->Stop();
-  auto placed = Placed(governance->engine->table(), record_.image_slots);
+  const region::PageTable& table = governance->engine->table();
+  control::Placement placement;
+  placement.complete = true;
+  if (const Slot mark = table.slot_mark(); mark.value() > record_.image_slots) {
+    placement.mark = Slot(mark.value() - record_.image_slots);
+  }
+  const Result<std::uint64_t> count = CountPlaced(table);
+  auto runs = InLease(governance->engine->ChangedLast(), record_.image_slots);
   // The connections too: the sponsor lets nobody else in before they are gone.
   Publish(nullptr);
   making_.reset();
-  const std::lock_guard lock(events_mutex_);
-  engine_events_.clear();
-  return placed;
+  {
+    const std::lock_guard lock(events_mutex_);
+    engine_events_.clear();
+  }
+  HECA_ASSIGN_OR_RETURN(placement.pages, count);
+  HECA_ASSIGN_OR_RETURN(placement.runs, std::move(runs));
+  return placement;
 }
 
 Status Session::HandOver() {
@@ -137,6 +151,8 @@ void Session::Stay() {
       if (const Status written = Journal(); !written.ok()) Log().error("{}: {}", name_, written.ToString());
     }
     state_ = RegionState::kResuming;  // its Keeper takes it back
+  } else if (const auto governance = Governing()) {
+    governance->engine->ForgetChanges();
   }
   leaving_ = false;
 }

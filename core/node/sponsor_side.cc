@@ -77,7 +77,7 @@ Status SponsorSide::FreeLease(LeaseId lease, bool force) {
   images_.Withdraw(lease);
   log_.End(lease, migration::Phase::kLost,
            {ErrorCode::kDataLoss, "an operator has given up what the destination had not got yet"});
-  departures_->Close(lease, Whereabouts::kLeft);
+  departures_->GivenBack(lease);
   return {};
 }
 

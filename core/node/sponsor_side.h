@@ -38,7 +38,7 @@ class SponsorSide final : private store::LeaseObserver {
   /// Quarantines and frees what is due.
   void Tick() {
     sponsor_->Sweep();
-    for (const LeaseId given_back : images_.Sweep()) departures_->Close(given_back, Whereabouts::kLeft);
+    for (const LeaseId given_back : images_.Sweep()) departures_->GivenBack(given_back);
   }
 
  private:

@@ -32,6 +32,7 @@ struct PageEntry {
   Generation generation = 0;
   Slot slot = kNoSlot;
 
+  static constexpr std::uint64_t kPolicyMask = 0xFF00;  ///< of the eight bytes
   [[nodiscard]] static constexpr PageEntry Decode(std::uint64_t raw) {
     PageEntry entry;
     entry.state = static_cast<PageState>(raw & 0xF);

@@ -158,6 +158,7 @@ PageTable::PageTable(PageTable&& other) noexcept
       memory_size_(other.memory_size_),
       entries_(std::exchange(other.entries_, nullptr)),
       pages_(other.pages_),
+      changes_(std::move(other.changes_)),
       touched_(std::move(other.touched_)) {
   for (std::size_t state = 0; state < kPageStates; ++state) counts_[state].store(other.counts_[state].load());
   clean_.store(other.clean_.load());
@@ -175,6 +176,7 @@ void PageTable::Move(PageIndex page, const PageEntry& next) {
   HECA_CHECK(IsLegalMove(now.state, next.state));
   const std::uint64_t next_raw = next.Encode();
   cell.store(next_raw, std::memory_order_release);
+  if (((raw ^ next_raw) & ~PageEntry::kPolicyMask) != 0) changes_.Set(page);
   if ((raw == 0) != (next_raw == 0)) {
     std::uint16_t& touched = touched_[page.value() / kGroup];
     touched = static_cast<std::uint16_t>(raw == 0 ? touched + 1U : touched - 1U);
@@ -183,8 +185,9 @@ void PageTable::Move(PageIndex page, const PageEntry& next) {
   const bool is_clean = next.state == PageState::kHere && next.clean;
   if (was_clean != is_clean) Add(clean_, is_clean ? 1 : ~std::uint64_t{0});
   if (now.state == next.state) return;
-  Add(counts_[static_cast<std::size_t>(now.state)], ~std::uint64_t{0});
+  // In this order: who adds up states between which a page moves never finds it in none of them.
   Add(counts_[static_cast<std::size_t>(next.state)], 1);
+  Add(counts_[static_cast<std::size_t>(now.state)], ~std::uint64_t{0});
 }
 
 void PageTable::SetPolicy(PageIndex page, std::uint8_t policy) {

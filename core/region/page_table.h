@@ -17,6 +17,7 @@
 #include "base/unique_fd.h"
 #include "heca/status.h"
 #include "heca/types.h"
+#include "region/change_map.h"
 #include "region/page_entry.h"
 #include "region/region_map.h"
 
@@ -67,10 +68,15 @@ class PageTable {
   /// False if every page of the 512 around `page` has an untouched entry: sweeps skip them.
   [[nodiscard]] bool TouchedAround(PageIndex page) const { return touched_[page.value() / kGroup] != 0; }
   static constexpr std::uint64_t kGroup = 512;
+  /// The first page that TouchedAround(page) says nothing of.
+  [[nodiscard]] static PageIndex NextGroup(PageIndex page) { return PageIndex((page.value() / kGroup + 1) * kGroup); }
 
   /// The highest slot that was ever handed out; stored before the slot is used.
   [[nodiscard]] Slot slot_mark() const;
   void RaiseSlotMark(Slot slot);
+
+  /// Every Move that changes more than what the policy remembers is in it.
+  [[nodiscard]] ChangeMap& changes() { return changes_; }
 
  private:
   PageTable() = default;
@@ -84,6 +90,7 @@ class PageTable {
   PageCount pages_{0};
   std::array<std::atomic<std::uint64_t>, kPageStates> counts_{};
   std::atomic<std::uint64_t> clean_{0};
+  ChangeMap changes_;
   std::vector<std::uint16_t> touched_;  // entries of each group that are not all zero
 };
 

@@ -27,7 +27,6 @@ LOCAL = MIB << 18  # 1:3
 SLACK = 16 << 20
 
 MODES = ["post-copy", "hybrid", "pre-copy"]
-AGGREGATED = ["post-copy"]  # those in which a VM moves while part of its memory is elsewhere
 
 
 class Led(Journey):
@@ -105,7 +104,7 @@ def test_a_vm_moves_there_and_back_and_verifies_itself(journey: Led, mode: str, 
     journey.ask_for(mode)
     times = 50 if long_form else 4
     for number in range(times):
-        aggregated = mode in AGGREGATED and number < times // 2
+        aggregated = number < times // 2
         loaded = number % 4 == 1
         journey.aggregate(aggregated)
         journey.guest.guest.load_disk(loaded)

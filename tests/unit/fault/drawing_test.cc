@@ -3,6 +3,7 @@
 // others in slots of the lease that came with it.
 #include <gtest/gtest.h>
 
+#include <map>
 #include <vector>
 
 #include "support/engine_harness.h"
@@ -41,19 +42,31 @@ class Drawn : public testing::Test {
   RegionEngine& engine() { return harness_.engine(); }
   test::MemoryArena::Switches& switches() { return harness_.arena().switches(); }
   void Locate() {
-    const std::vector<SlotRun> runs{{PageIndex(kFirstAway), kPages - kFirstAway, Slot(kLease)}};
-    ASSERT_TRUE(engine().Locate(runs).ok());
-    ASSERT_TRUE(engine().Locate(runs).ok()) << "it may be repeated";
-    ASSERT_TRUE(engine().EndLocate(Slot(kLease + kPages - kFirstAway)).ok());
+    const SlotRun run{PageIndex(kFirstAway), kPages - kFirstAway, Slot(kLease)};
+    ASSERT_TRUE(Place({run}).ok());
+    ASSERT_TRUE(Place({run}, Slot(kLease + kPages - kFirstAway)).ok()) << "it may be repeated";
+    EXPECT_EQ(engine().Placed().pages, kPages - kFirstAway);
+    EXPECT_EQ(engine().Placed().twice, 0U);
+  }
+  Status Place(std::vector<SlotRun> runs, Slot mark = kNoSlot) {
+    return engine().Place(std::move(runs), mark, Deadline::After(std::chrono::seconds(10)));
+  }
+  /// Where the page is from now on, and holds `value`.
+  void Move(std::uint64_t page, Slot slot, std::uint64_t value) {
+    Put(slot, value);
+    values_[page] = value;
+    ASSERT_TRUE(Place({{PageIndex(page), 1, slot.value() > kPages ? slot : kNoSlot}}).ok());
   }
   void ExpectAll() {
     for (std::uint64_t page = 0; page < kPages; ++page) {
-      ASSERT_EQ(harness_.guest().Word(page), ValueOf(page)) << page;
+      ASSERT_EQ(harness_.guest().Word(page), values_.contains(page) ? values_[page] : ValueOf(page)) << page;
     }
   }
+  bool AllAhead() { return WaitUntil([&] { return engine().Stats().ahead_pages == 0; }); }
   std::uint64_t Resident() { return engine().table().Resident(); }
 
   EngineHarness harness_;
+  std::map<std::uint64_t, std::uint64_t> values_;  ///< of pages that have moved
 };
 
 TEST_F(Drawn, WhileHeldTheStoreIsOnlyReadAndNothingLeaves) {
@@ -148,19 +161,129 @@ TEST_F(Drawn, APageThatIsLostHoldsUpNoOther) {
 
 TEST_F(Drawn, APlaceThatCannotBeIsRefused) {
   const auto locate = [&](std::uint64_t page, std::uint64_t pages, std::uint32_t slot) {
-    const SlotRun run{PageIndex(page), pages, Slot(slot)};
-    return engine().Locate({&run, 1}).code();
+    return Place({{PageIndex(page), pages, Slot(slot)}}).code();
   };
   EXPECT_EQ(locate(0, 1, kPages), ErrorCode::kInvalidArgument) << "read-only";
-  EXPECT_EQ(locate(0, 1, 0), ErrorCode::kInvalidArgument);
   EXPECT_EQ(locate(kPages, 1, kLease), ErrorCode::kInvalidArgument);
   EXPECT_EQ(locate(1, kPages, kLease), ErrorCode::kInvalidArgument);
   EXPECT_EQ(locate(0, 3, 2 * kPages + 199), ErrorCode::kInvalidArgument) << "beyond the store";
+  EXPECT_EQ(engine().Placed().pages, 0U);
   EXPECT_EQ(locate(0, 2, 2 * kPages + 199), ErrorCode::kOk);
-  EXPECT_EQ(locate(5, 1, 2 * kPages + 200), ErrorCode::kDataLoss) << "a slot for two pages";
-  EXPECT_EQ(locate(1, 1, kLease), ErrorCode::kDataLoss) << "two slots for a page";
+  EXPECT_EQ(locate(5, 1, 2 * kPages + 200), ErrorCode::kOk);
+  EXPECT_EQ(engine().Placed().pages, 3U);
+  EXPECT_EQ(engine().Placed().twice, 1U) << "a slot for two pages";
+  EXPECT_EQ(locate(1, 1, 0), ErrorCode::kOk) << "one of them has left it";
+  EXPECT_EQ(engine().Placed().pages, 2U);
+  EXPECT_EQ(engine().Placed().twice, 0U);
   engine().Open();
   EXPECT_EQ(locate(9, 1, kLease), ErrorCode::kFailedPrecondition);
+}
+
+TEST_F(Drawn, PagesOfTheImageComeAheadWithinTheLimitAndTheLeaseIsLeftAlone) {
+  for (std::uint64_t page = kFirstAway; page < kPages; ++page) harness_.arena().Present(SlotOf(page)) = 0;  // not ours yet
+  Locate();
+  engine().Fill();
+  ASSERT_TRUE(AllAhead());
+  EXPECT_EQ(Resident(), kFirstAway);
+  EXPECT_EQ(switches().lost_reads.load(), 0U);
+  EXPECT_EQ(harness_.guest().Peek(7), ValueOf(7));
+  for (std::uint64_t page = kFirstAway; page < kPages; ++page) harness_.arena().Present(SlotOf(page)) = 1;
+  const std::uint64_t read = switches().read.load();
+  engine().Open();
+  EXPECT_TRUE(WaitUntil([&] { return engine().Stats().lent_pages == 0; })) << "what has come needs the image no more";
+  EXPECT_EQ(switches().read.load(), read);
+  engine().Settle();
+  ExpectAll();
+  EXPECT_TRUE(WaitUntil([&] { return Resident() <= kLimit; }));
+  ExpectAll();
+  EXPECT_EQ(switches().violations.load(), 0U);
+}
+
+TEST_F(Drawn, NoMoreComesAheadThanTheLimitHasRoomFor) {
+  for (std::uint64_t page = kFirstAway; page < kPages; ++page) Put(Slot(static_cast<std::uint32_t>(page) + 1), 1);
+  engine().Fill();
+  ASSERT_TRUE(AllAhead()) << "of all 1024 that lie in the image";
+  EXPECT_EQ(Resident(), kLimit);
+  Locate();
+  engine().Open();
+  engine().Settle();
+  ASSERT_TRUE(WaitUntil([&] { return engine().Drawn(); }));
+  ExpectAll();
+}
+
+TEST_F(Drawn, WhereAPageLiesMayChangeAgainAndAgainBeforeOpen) {
+  for (const bool fill : {false, true}) {
+    Locate();
+    if (fill) {
+      engine().Fill();
+      ASSERT_TRUE(AllAhead());
+    }
+    // Evicted, so that its former host finds a hole in the file before it tells where the page is.
+    ASSERT_TRUE(engine().Tell(News::kEmpty, {{PageIndex(3), 1}}, Deadline::After(std::chrono::seconds(10))).ok());
+    Move(3, Slot(kPages + 5), 33);
+    Move(400, Slot(401), 44);                   // fetched and written
+    Move(5, SlotOf(400), 55);                   // evicted into the slot that is free now
+    Move(6, Slot(7), 66);                       // written
+    Move(7, SlotOf(401), 77);                   // evicted, before it is known that 401 has left its slot
+    EXPECT_EQ(engine().Placed().twice, 1U);
+    Move(401, Slot(402), 78);
+    Move(3, Slot(4), 333);                      // and back
+    EXPECT_EQ(engine().Placed().twice, 0U);
+    EXPECT_EQ(engine().Placed().pages, kPages - kFirstAway);
+    ASSERT_TRUE(Place({}, Slot(kLease + kPages)).ok());
+    if (fill) {
+      ASSERT_TRUE(AllAhead());
+      EXPECT_EQ(harness_.guest().Peek(6), 66U);
+      EXPECT_FALSE(harness_.guest().InFile(7));
+      break;
+    }
+    // The same told anew, and once more after pages have come.
+    ASSERT_TRUE(Place({{PageIndex(5), 1, kNoSlot}, {PageIndex(7), 1, kNoSlot}, {PageIndex(400), 2, SlotOf(400)}}).ok());
+  }
+  engine().Open();
+  engine().Settle();
+  ASSERT_TRUE(WaitUntil([&] { return engine().Drawn(); }));
+  ExpectAll();
+  engine().BringHome();
+  ASSERT_TRUE(engine().WaitHome(Deadline::After(std::chrono::seconds(20))));
+  ExpectAll();
+  EXPECT_EQ(switches().violations.load(), 0U);
+  EXPECT_EQ(switches().lost_reads.load(), 0U);
+}
+
+TEST_F(Drawn, AnAnswerFromBeforeAPageMovedIsNotPlaced) {
+  Locate();
+  switches().read_at_start = true;
+  switches().delay_ns = 200'000'000;
+  engine().Fill();
+  ASSERT_TRUE(WaitUntil([&] { return harness_.Entry(5).state == PageState::kPrefetching; }));
+  Move(5, Slot(kPages + 7), 77);
+  Move(6, Slot(7), 88);
+  ASSERT_TRUE(AllAhead());
+  switches().delay_ns = 0;
+  engine().Open();
+  engine().Settle();
+  ExpectAll();
+  EXPECT_GT(engine().Stats().stale_answers, 0U);
+}
+
+TEST_F(Drawn, AnotherHecadTakesOverWhatCameAhead) {
+  Locate();
+  engine().Fill();
+  ASSERT_TRUE(AllAhead());
+  Move(10, Slot(11), 1010);
+  switches().disconnected = true;
+  Move(11, Slot(12), 1111);
+  engine().Open();
+  harness_.Stop();
+  switches().disconnected = false;
+  auto table = harness_.Table(StartMode::kTakeOver);
+  ASSERT_TRUE(table.ok());
+  ASSERT_TRUE(harness_.Start(StartMode::kTakeOver, std::move(*table), true).ok());
+  engine().Settle();
+  ASSERT_TRUE(WaitUntil([&] { return engine().Drawn(); }));
+  ExpectAll();
+  EXPECT_EQ(switches().violations.load(), 0U);
 }
 
 }  // namespace

@@ -28,6 +28,12 @@ Arrival In(ArrivalState state, std::uint64_t moved = 0, std::string trouble = ""
   return arrival;
 }
 
+Arrival Left(std::uint64_t left, std::uint64_t moved) {
+  Arrival arrival = In(ArrivalState::kPrepared, moved);
+  arrival.left = Bytes(left);
+  return arrival;
+}
+
 bool Has(const Diary& diary, const std::string& entry) {
   return std::find(diary.begin(), diary.end(), entry) != diary.end();
 }
@@ -39,6 +45,10 @@ Status Broken(const std::string& what) { return {ErrorCode::kUnavailable, what +
 
 struct FakeVm final : LeavingVm {
   explicit FakeVm(Diary& shared) : diary(shared) {}
+  Status HoldBack() override {
+    held_back = true;
+    return {};
+  }
   Status NoteWrites() override {
     diary.push_back("note writes");
     return note_writes;
@@ -101,6 +111,7 @@ struct FakeVm final : LeavingVm {
   Result<bool> stopped = true;
   Result<std::optional<bool>> decided = std::optional<bool>(true);
   std::vector<Result<bool>> cancels;
+  bool held_back = false;
   bool stops_by_itself = false;  ///< somebody else leads QEMU's stream
   Clock::time_point when = Clock::now();
 };
@@ -114,6 +125,13 @@ struct FakeImage final : LentImage {
   Status Show() override {
     diary.push_back("show");
     return {};
+  }
+  Result<std::optional<control::Placement>> Moved(bool copied) override {
+    if (moved.empty()) return std::optional<control::Placement>();
+    diary.push_back(copied ? "changed" : "moved");
+    auto answer = moved.front();
+    if (moved.size() > 1) moved.erase(moved.begin());
+    return std::optional(answer);
   }
   Result<std::optional<control::Placement>> Rest() override {
     if (rest.ok() && !*rest) return rest;
@@ -131,6 +149,7 @@ struct FakeImage final : LentImage {
   Diary& diary;
   control::Lease the_lease;
   bool given_back = false;
+  std::vector<control::Placement> moved;  ///< none: not governed
   Result<std::optional<control::Placement>> rest = std::optional<control::Placement>();
 };
 
@@ -143,7 +162,12 @@ struct FakeDestination final : control::MigrationApi {
   }
   Status Place(const RegionId&, const control::LeaseKey&, const control::Placement& placement) override {
     diary.push_back("place");
-    placed = placement;
+    if (!places.empty()) {
+      const Status answer = places.front();
+      places.erase(places.begin());
+      if (!answer.ok()) return answer;
+    }
+    placed.push_back(placement);
     return place;
   }
   Status Open(const RegionId&, const control::LeaseKey&) override {
@@ -188,7 +212,8 @@ struct FakeDestination final : control::MigrationApi {
   }
   Diary& diary;
   Status prepare, place, open;
-  std::optional<control::Placement> placed;
+  std::vector<Status> places;
+  std::vector<control::Placement> placed;
   std::vector<control::PageRun> holes, changed;
   std::vector<Status> tells;
   std::vector<Arrival> ahead;  ///< what Look says before Open; the last for ever; none: all is there
@@ -247,28 +272,84 @@ TEST_F(DepartureTest, GoesItsWay) {
   EXPECT_EQ(patient_.phases.back(), "post-copy");
 }
 
-const control::Placement kElsewhere{{{1, 2, Slot(7)}}, true, Slot(9), 2};
+const control::Placement kAtFirst{{{1, 2, Slot(7)}, {3, 9, kNoSlot}}};
+const control::Placement kElsewhere{{{3, 1, Slot(9)}}, true, Slot(9), 3};
 
-TEST_F(DepartureTest, WhereTheOtherPagesLieIsToldWhileTheVmIsStoppedAndBeforeAnythingIsServed) {
-  image_.rest = std::optional(kElsewhere);
+class GovernedTest : public DepartureTest {
+ protected:
+  GovernedTest() {
+    image_.moved = {kAtFirst};
+    image_.rest = std::optional(kElsewhere);
+  }
+};
+
+TEST_F(GovernedTest, WherePagesLieIsToldAheadAndWhatHasMovedSinceWhileTheVmIsStopped) {
   ASSERT_TRUE(Run().ok());
-  EXPECT_EQ(diary_, (Diary{"prepare", "start", "stopped", "rest", "place", "image open", "open", "continue", "keep",
-                           "restore", "fence"}));
-  EXPECT_EQ(there_.placed->runs, (std::vector<control::PlacedRun>{{1, 2, Slot(7)}}));
+  EXPECT_EQ(diary_, (Diary{"prepare", "moved", "place", "start", "stopped", "rest", "place", "image open", "open", "continue",
+                           "keep", "restore", "fence"}));
+  ASSERT_EQ(there_.placed.size(), 2U);
+  EXPECT_EQ(there_.placed.front().runs, kAtFirst.runs);
+  EXPECT_EQ(there_.placed.back().runs, kElsewhere.runs);
+  EXPECT_TRUE(there_.placed.back().complete);
+  EXPECT_LT(there_.placed.front().number, there_.placed.back().number);
+  EXPECT_FALSE(vm_.held_back);
 }
 
-TEST_F(DepartureTest, ARegionThatDoesNotComeToRestOrCannotBePlacedStays) {
+TEST_F(GovernedTest, ARegionThatDoesNotComeToRestOrCannotBePlacedStays) {
   for (const bool rests : {false, true}) {
     diary_.clear();
-    image_.rest = std::optional(kElsewhere);
-    there_.place = Broken("link");
-    if (!rests) image_.rest = Broken("region");
+    there_.places = {Status(), Broken("link")};
+    if (!rests) image_.rest = Broken("region"); else image_.rest = std::optional(kElsewhere);
     EXPECT_FALSE(Run().ok());
     ExpectHere();
     EXPECT_FALSE(Has(diary_, "image open"));
     EXPECT_FALSE(Has(diary_, "open"));
     EXPECT_LT(At(diary_, "withdraw"), At(diary_, "cancel")) << "what the VM needs to go on is governed again first";
   }
+}
+
+TEST_F(GovernedTest, ADestinationThatIsNotPreparedYetIsAskedAgain) {
+  there_.places = {Status(ErrorCode::kNotFound, "no such VM"), Broken("link")};
+  ASSERT_TRUE(Run().ok());
+  ASSERT_EQ(there_.placed.size(), 2U);
+  EXPECT_EQ(there_.placed.front().runs, kAtFirst.runs);
+}
+
+TEST_F(GovernedTest, AheadOfItsVmEachRoundTellsWhatHasChangedAndWhereItLies) {
+  plan_.mode = control::MigrationMode::kPreCopy;
+  image_.moved = {kAtFirst, {{{3, 9, kNoSlot}, {1, 1, kNoSlot}}}, {}};
+  there_.ahead = {Left(4096, 0), Left(0, 4096), Left(0, 8192), Left(4096, 8192), Left(0, 8192)};
+  const auto summary = Run();
+  ASSERT_TRUE(summary.ok()) << summary.status().ToString();
+  EXPECT_TRUE(vm_.held_back);
+  const Diary begin{"prepare", "changed", "place", "show", "told empty", "changed", "place"};
+  ASSERT_GT(diary_.size(), begin.size());
+  EXPECT_EQ(Diary(diary_.begin(), diary_.begin() + static_cast<std::ptrdiff_t>(begin.size())), begin);
+  const Diary end{"start", "stopped", "rest", "place", "image open", "open", "continue", "keep", "restore", "fence"};
+  ASSERT_GT(diary_.size(), end.size());
+  EXPECT_EQ(Diary(diary_.end() - static_cast<std::ptrdiff_t>(end.size()), diary_.end()), end);
+  EXPECT_FALSE(Has(diary_, "note writes")) << "the region does";
+  EXPECT_EQ(there_.placed.back().runs, kElsewhere.runs);
+  EXPECT_GT(summary->rounds, 0U);
+}
+
+TEST_F(GovernedTest, ListsAreNumberedAndOneThatIsToldAgainKeepsItsNumber) {
+  plan_.mode = control::MigrationMode::kHybrid;
+  there_.places = {Broken("link"), Status(), Broken("link"), Broken("link")};
+  ASSERT_TRUE(Run().ok());
+  std::uint64_t last = 0;
+  for (const auto& placed : there_.placed) EXPECT_EQ(placed.number, ++last);
+  EXPECT_GE(last, 3U);
+}
+
+TEST_F(GovernedTest, PreCopyWhoseRestDoesNotComeGoesOnHere) {
+  plan_.mode = control::MigrationMode::kPreCopy;
+  plan_.downtime_goal = Millis(1);
+  image_.moved = {kAtFirst, {}};
+  there_.ahead = {Left(0, 1), Left(4096, 1)};
+  EXPECT_EQ(Run().status().code(), ErrorCode::kDeadlineExceeded);
+  ExpectHere();
+  EXPECT_FALSE(Has(diary_, "open"));
 }
 
 TEST_F(DepartureTest, ADestinationThatRefusesCostsTheVmNothing) {
@@ -388,12 +469,6 @@ TEST_F(DepartureTest, AnAbortBeforeAnythingBeganRestoresQemuToo) {
   patient_.cancelled_at = "prepare";
   EXPECT_FALSE(Run().ok());
   EXPECT_TRUE(Has(diary_, "restore")) << "where libvirt leads, QEMU had been told before";
-}
-
-Arrival Left(std::uint64_t left, std::uint64_t moved) {
-  Arrival arrival = In(ArrivalState::kPrepared, moved);
-  arrival.left = Bytes(left);
-  return arrival;
 }
 
 class AheadTest : public DepartureTest {

@@ -128,6 +128,7 @@ TEST_F(Departing, OnlySoManyEndsAreKeptWhateverPeersDo) {
 /// Only says when it stopped.
 class StoppedVm final : public migration::LeavingVm {
  public:
+  Status HoldBack() override { return {}; }
   Status NoteWrites() override { return {}; }
   Result<std::vector<control::PageRun>> Written() override { return std::vector<control::PageRun>(); }
   Result<std::vector<control::PageRun>> WrittenLast() override { return std::vector<control::PageRun>(); }

@@ -21,11 +21,12 @@ using control::EventKind;
 class DeparturesTest : public LeavingRig {
  protected:
   /// A VM that is leaving, prepared for at its destination; as far as `stage`.
-  void Leave(DepartureStage stage, bool ran = true) {
+  void Leave(DepartureStage stage, bool ran = true, const RegionId& governed = "") {
     lease_ = images_->Offer(kRegion, Image()).value();
     PrepareThere(lease_.key);
     DepartureRecord record = Record();
     record.ran = ran;
+    record.governed = governed;
     record.image = {"there", DestinationAddress(), lease_, {}};
     ASSERT_TRUE(departures_->Begin(std::move(record)).ok());
     guest::MigratingVm vm(std::shared_ptr<guest::Qmp>(guest::Qmp::Connect(vm_.Path(), Soon()).value()));
@@ -54,7 +55,7 @@ class DeparturesTest : public LeavingRig {
     const std::string link = Link();
     EXPECT_TRUE(std::filesystem::exists(link));
     ASSERT_TRUE(images_->Free(lease_.key).ok());
-    for (const LeaseId given_back : images_->Sweep()) departures_->Close(given_back, Whereabouts::kLeft);
+    for (const LeaseId given_back : images_->Sweep()) departures_->GivenBack(given_back);
     EXPECT_TRUE(Journal().empty());
     EXPECT_FALSE(std::filesystem::exists(link));
   }
@@ -76,6 +77,26 @@ TEST_F(DeparturesTest, TheFileGetsASecondNameOutsideOfItsDirectoryBeforeTheImage
   EXPECT_EQ(ram_.names(), 0U);
   EXPECT_TRUE(Journal().empty());
   departures_->Close(id(), Whereabouts::kStays);  // it may be closed by two who do not know of each other
+}
+
+/// By a destination whose hecad crashed before it was told to open: its next one does not know the VM.
+TEST_F(DeparturesTest, AnImageThatIsGivenBackBeforeTheVmHasLeftEndsNothing) {
+  Leave(DepartureStage::kOpened, true, "vm");
+  departures_->GivenBack(id());
+  EXPECT_EQ(Journal().size(), 1U);
+  EXPECT_TRUE(regions_.ended().empty()) << "the VM may still run here, on this region";
+  departures_->Close(id(), Whereabouts::kStays);
+  EXPECT_EQ(regions_.ended(), (std::vector<Whereabouts>{Whereabouts::kStays}));
+  EXPECT_TRUE(Journal().empty());
+}
+
+TEST_F(DeparturesTest, AnImageThatIsGivenBackBeforeItIsKnownThatTheVmHasLeftEndsItThen) {
+  Leave(DepartureStage::kOpened, true, "vm");
+  departures_->GivenBack(id());
+  EXPECT_TRUE(regions_.ended().empty());
+  departures_->NoteLeft(id());
+  EXPECT_EQ(regions_.ended(), (std::vector<Whereabouts>{Whereabouts::kLeft}));
+  EXPECT_TRUE(Journal().empty());
 }
 
 TEST_F(DeparturesTest, AnotherFileOfThatNameIsNotTakenForTheRam) {
@@ -234,6 +255,21 @@ TEST_F(DeparturesTest, OpenedAndQemuDoesNotAnswerIsAskedAgain) {
   EXPECT_EQ(ReadPage(lease_.key, 3).value(), 'x') << "the VM may run there";
   vm_.Allow("query-migrate");
   ExpectThere();
+}
+
+TEST_F(DeparturesTest, OpenedAndQemuDoesNotAnswerButTheDestinationHasAllOfIt) {
+  Leave(DepartureStage::kOpened);
+  vm_.Stream("completed");
+  vm_.Refuse("query-migrate");
+  Restart();
+  WaitUntil([&] { return vm_.Asked("query-migrate") > 1; });
+  departures_->GivenBack(id());
+  WaitUntil([&] { return vm_.Asked("query-migrate") > 3; });
+  EXPECT_EQ(Journal().size(), 1U) << "it waits for the VM, and knows nothing of it";
+  control::Arrival all;
+  all.state = control::ArrivalState::kComplete;
+  there_.Arrive(kRegion, all);
+  WaitUntil([&] { return Journal().empty(); });
 }
 
 TEST_F(DeparturesTest, OpenedAndBothQemuAndTheFileAreGone) {

@@ -55,11 +55,22 @@ inline bool Told(EventLog& events, control::EventKind kind) {
   return finder.found;
 }
 
-/// None is governed here.
-class NoRegions final : public LeavingRegions {
+/// Regions of VMs that are governed: it remembers how their leaves ended.
+class NotedRegions final : public LeavingRegions {
  public:
-  void EndLeave(const RegionId&, Whereabouts) override {}
+  void EndLeave(const RegionId&, Whereabouts where) override {
+    const std::lock_guard lock(mutex_);
+    ended_.push_back(where);
+  }
+  [[nodiscard]] std::vector<Whereabouts> ended() const {
+    const std::lock_guard lock(mutex_);
+    return ended_;
+  }
   [[nodiscard]] std::shared_ptr<guest::Qmp> MonitorOf(const RegionId&) override { return nullptr; }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<Whereabouts> ended_;
 };
 
 class LeavingRig : public ::testing::Test {
@@ -127,7 +138,7 @@ class LeavingRig : public ::testing::Test {
   testing::FakeMigration there_;
   std::unique_ptr<control::PeerServer> server_;
   EventLog events_;
-  NoRegions regions_;
+  NotedRegions regions_;
   DepartureLog log_;
   std::unique_ptr<store::ImageSponsor> images_;
   std::unique_ptr<Departures> departures_;  ///< ends before what it uses

@@ -83,6 +83,21 @@ TEST_F(PageTableTest, IsReadBackWithItsCounts) {
   EXPECT_FALSE(table->TouchedAround(PageIndex(50'000)));
 }
 
+TEST_F(PageTableTest, EveryMoveIsAChangeButNotWhatThePolicyRemembers) {
+  const RegionMap map = MakeMap({100});
+  auto table = PageTable::Create(path_, map, "lease 1");
+  ASSERT_TRUE(table.ok());
+  ChangeMap& changes = table->changes();
+  changes.Begin(ChangeMap::AllOf(PageCount(100)));
+  changes.Clear(PageIndex(5));
+  table->SetPolicy(PageIndex(5), 200);
+  EXPECT_FALSE(changes.IsSet(PageIndex(5)));
+  PageEntry entry = table->Get(PageIndex(5));
+  entry.generation = entry.NextGeneration();
+  table->Move(PageIndex(5), entry);
+  EXPECT_TRUE(changes.IsSet(PageIndex(5)));
+}
+
 TEST_F(PageTableTest, RefusesATableThatDoesNotFit) {
   const RegionMap map = MakeMap({50});
   { ASSERT_TRUE(PageTable::Create(path_, map, "lease 1").ok()); }
