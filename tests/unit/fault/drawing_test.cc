@@ -254,13 +254,13 @@ TEST_F(Drawn, WhereAPageLiesMayChangeAgainAndAgainBeforeOpen) {
 TEST_F(Drawn, AnAnswerFromBeforeAPageMovedIsNotPlaced) {
   Locate();
   switches().read_at_start = true;
-  switches().delay_ns = 200'000'000;
+  switches().disconnected = true;  // no answer comes
   engine().Fill();
   ASSERT_TRUE(WaitUntil([&] { return harness_.Entry(5).state == PageState::kPrefetching; }));
   Move(5, Slot(kPages + 7), 77);
   Move(6, Slot(7), 88);
+  switches().disconnected = false;
   ASSERT_TRUE(AllAhead());
-  switches().delay_ns = 0;
   engine().Open();
   engine().Settle();
   ExpectAll();
