@@ -72,6 +72,7 @@ Status Arrivals::Place(const RegionId& region, const control::LeaseKey& image, c
       return Status(ErrorCode::kFailedPrecondition, "the arrival of '" + region + "' was called off", ErrorScope::kRegion);
     }
     entry->busy = true;  // as in Tell
+    entry->empty_no_more = entry->ahead;
     entry->changed = Clock::now();  // its source is not silent
   }
   const Status placed = entry->session->Place(placement);
@@ -121,6 +122,16 @@ Status Arrivals::Tell(const RegionId& region, const control::LeaseKey& image, co
     }
     if (!ahead && news == control::PageNews::kChanged) {
       return Status(ErrorCode::kFailedPrecondition, "pages of a VM that has been let go cannot change", ErrorScope::kRegion);
+    }
+    if (news == control::PageNews::kEmpty && entry->empty_no_more) {
+      // A call that was held up on its way: of a page that was written since, it would make zeros.
+      return Status(ErrorCode::kFailedPrecondition, "out of date: pages of '" + region + "' have changed since",
+                    ErrorScope::kRegion);
+    }
+    if (news == control::PageNews::kChanged) {
+      entry->empty_no_more = true;
+    } else if (ahead) {
+      entry->ahead = true;
     }
     session = entry->session;
     if (ahead) entry->busy = true;  // it is not opened, nor called off, until the news are taken in

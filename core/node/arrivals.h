@@ -55,6 +55,8 @@ class Arrivals {
     std::optional<Clock::time_point> resumed;
     bool pulling = false;
     bool capabilities_cleared = false;
+    bool ahead = false;  ///< before Open it was told which pages hold nothing: they come ahead
+    bool empty_no_more = false;  ///< pages have changed since then: to say so again would be out of date
     bool busy = false;  ///< being opened, told of pages that changed, called off or asked
     std::optional<std::string> given_up;  ///< an Abort; if it was busy, the next Tick calls it off
     control::Arrival arrival;

@@ -149,6 +149,7 @@ def test_migrate_in_words_and_as_json(socket: Path) -> None:
             "  moved       256MiB (25%)\n"
             "  zero        768MiB (75%)\n"
             "  faults      1234, each waited 120us (p50), 900us (p99), all threads together 15ms\n"
+            "  blocked     vCPUs 8ms, 4.5ms; all of them at once 3ms; other threads 2.5ms\n"
         )
         assert words.stderr.splitlines()[-1].startswith("migrate: write-back: 5MiB of 5MiB (100%)")
         there = ["--dest-pid", "8", "--dest-qmp", "/run/q2", "--uri", "tcp:10.1.0.4:4444"]
