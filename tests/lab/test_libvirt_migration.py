@@ -38,6 +38,7 @@ class Led(Journey):
         super().__init__(hosts, hosts.guest("shop", MIB, WORKLOAD, metadata=METADATA, disk=bench.disk(mib=256, seed=11)))
         self.guest.guest.wait_ready(240)
         self.at_start = self.hecad(0).regions()
+        self.lease = self.lease_here()
         assert self.guest.domain.user() != 0, "QEMU is unprivileged"
         assert Path("/proc/sys/vm/unprivileged_userfaultfd").read_text().strip() == "0"
 
@@ -48,9 +49,13 @@ class Led(Journey):
     def is_aggregated(self) -> bool:
         return self.hecad(self.here).regions() != []
 
+    def lease_here(self) -> int:
+        return int(self.hecad(self.here).region("shop")["stores"][0]["lease"])
+
     def aggregate(self, on: bool) -> None:
         if on and not self.is_aggregated():
             self.hecad(self.here).ctl("attach", "--domain", "shop", "--ratio", "1:3")
+            self.lease = self.lease_here()
         elif not on and self.is_aggregated():
             self.hecad(self.here).detach("shop")
 
@@ -76,7 +81,7 @@ class Led(Journey):
         assert int(region["limit_bytes"]) == LOCAL
         assert int(region["lost_bytes"]) == 0
         self.hecad(self.here).wait_resident_below("shop", LOCAL + SLACK)
-        assert [lease["id"] for lease in self.hosts.sponsor.leases()] == [self.at_start[0]["stores"][0]["lease"]]
+        assert [int(lease["id"]) for lease in self.hosts.sponsor.leases()] == [self.lease]
         wait_until(lambda: not ignore_shared(self.guest.host, "shop"), 10, "x-ignore-shared is off")
 
 

@@ -149,6 +149,8 @@ TEST_F(UffdTest, WithoutTheFeatureAFaultTellsNoThread) {
 
 /// As QEMU's own query-cpus-fast names its threads, wherever the reader is.
 TEST_F(UffdTest, AThreadIsNamedAsItNamesItself) {
+  const auto abilities = ProbeUffd();
+  ASSERT_TRUE(abilities.ok());
   void* const shared = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   ASSERT_NE(shared, MAP_FAILED);
   auto* const ready = new (shared) std::atomic<int>(-1);
@@ -156,7 +158,8 @@ TEST_F(UffdTest, AThreadIsNamedAsItNamesItself) {
   ASSERT_GE(child, 0) << std::strerror(errno);
   if (child == 0) {  // the first process of a pid namespace of its own
     auto uffd = Uffd::OpenForSelf();
-    const bool served = uffd.ok() && uffd->Handshake(WantedUffdFeatures()).ok() && uffd->Register(Page(0), Bytes(kSize)).ok();
+    const bool served =
+        uffd.ok() && uffd->Handshake(abilities->negotiated).ok() && uffd->Register(Page(0), Bytes(kSize)).ok();
     ready->store(served ? uffd->fd() : -2);
     *Byte(1) = 1;
     ::_exit(served && ::gettid() == 1 ? 0 : 1);
