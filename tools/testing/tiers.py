@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,23 +141,27 @@ def build_fuzz(niceness: int = 0) -> list[str]:
     return names
 
 
+def fuzz_one(name: str, seconds: int) -> Results:
+    program = next(path for path in (ROOT / "build/fuzz").rglob(name) if path.is_file())
+    corpus = ROOT / "build/fuzz/corpus" / name  # what libFuzzer finds; the seeds are only read
+    corpus.mkdir(parents=True, exist_ok=True)
+    seeds = ROOT / "tests/fuzz/corpus" / name.removesuffix("_fuzz")
+    log = LOGS / f"{name}.log"
+    command = [str(program), f"-max_total_time={seconds}", f"-artifact_prefix={LOGS}/{name}-", str(corpus)]
+    if run(command + ([str(seeds)] if seeds.is_dir() else []), log, seconds + 120) == 0:
+        return Results(passed=1)
+    print(log.read_text(errors="replace")[-4000:])
+    return Results(failures=[f"{name}: see {log.relative_to(ROOT)}"])
+
+
 def fuzz(seconds: int = 10) -> Results:
     names = build_fuzz()
     if not names:
         return Results(failures=["fuzz: no target ends in _fuzz"])
     results = Results()
-    for name in names:
-        program = next(path for path in (ROOT / "build/fuzz").rglob(name) if path.is_file())
-        corpus = ROOT / "build/fuzz/corpus" / name  # what libFuzzer finds; the seeds are only read
-        corpus.mkdir(parents=True, exist_ok=True)
-        seeds = ROOT / "tests/fuzz/corpus" / name.removesuffix("_fuzz")
-        log = LOGS / f"{name}.log"
-        command = [str(program), f"-max_total_time={seconds}", f"-artifact_prefix={LOGS}/{name}-", str(corpus)]
-        if run(command + ([str(seeds)] if seeds.is_dir() else []), log, seconds + 120) == 0:
-            results.passed += 1
-        else:
-            print(log.read_text(errors="replace")[-4000:])
-            results.failures.append(f"{name}: see {log.relative_to(ROOT)}")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each takes one CPU
+        for found in pool.map(lambda name: fuzz_one(name, seconds), names):
+            results.add(found)
     return results
 
 
@@ -194,9 +199,12 @@ def sanitized(preset: str, rooms: tuple[str, ...] | None) -> Results:
 
 
 def sanitizers() -> Results:
-    results = Results()
     for preset, rooms in SANITIZED.items():
-        results.add(sanitized(preset, rooms))
+        build_sanitized(preset, rooms)
+    results = Results()
+    with ThreadPoolExecutor(len(SANITIZED)) as pool:
+        for found in pool.map(lambda one: sanitized(*one), SANITIZED.items()):
+            results.add(found)
     return results
 
 
