@@ -114,13 +114,13 @@ def pytest(folder: str, *arguments: str, environment: Mapping[str, str] | None =
     return from_junit(folder, report, code)
 
 
-def python() -> Results:
-    build("dev", ["hecad", "hecactl", "fake_hecad", "heca-hook", "heca-hook-tell"])
-    return pytest("tests/python")
-
-
 # For tests that mostly wait: guests that boot, memory that comes. A file stays together, since its tests may share equipment.
 TWO_AT_ONCE = ("-n", "2", "--dist", "loadfile")
+
+
+def python() -> Results:
+    build("dev", ["hecad", "hecactl", "fake_hecad", "heca-hook", "heca-hook-tell"])
+    return pytest("tests/python", *TWO_AT_ONCE)
 
 
 def integration() -> Results:
