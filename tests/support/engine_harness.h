@@ -25,9 +25,12 @@
 
 namespace heca::test {
 
+/// For what must come: tells a hang, and nothing of speed.
+inline constexpr Nanos kPatience = std::chrono::seconds(60);
+
 /// Waits until `done()` holds; false when the deadline passed.
 template <class Done>
-bool WaitUntil(Done done, Nanos span = std::chrono::seconds(10)) {
+bool WaitUntil(Done done, Nanos span = kPatience) {
   const Deadline deadline = Deadline::After(span);
   while (!done()) {
     if (deadline.Passed()) return false;

@@ -41,7 +41,7 @@ class Arrival : public testing::Test {
   }
   bool AllThere() { return WaitUntil([this] { return Left() == 0; }); }
   Status Tell(News news, std::vector<region::PageRun> runs) {
-    return harness_.engine().Tell(news, std::move(runs), Deadline::After(std::chrono::seconds(10)));
+    return harness_.engine().Tell(news, std::move(runs), Deadline::After(test::kPatience));
   }
   /// The VM runs, everything comes, and the region ends.
   void GoOn() {

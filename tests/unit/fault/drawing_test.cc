@@ -49,7 +49,7 @@ class Drawn : public testing::Test {
     EXPECT_EQ(engine().Placed().twice, 0U);
   }
   Status Place(std::vector<SlotRun> runs, Slot mark = kNoSlot) {
-    return engine().Place(std::move(runs), mark, Deadline::After(std::chrono::seconds(10)));
+    return engine().Place(std::move(runs), mark, Deadline::After(test::kPatience));
   }
   /// Where the page is from now on, and holds `value`.
   void Move(std::uint64_t page, Slot slot, std::uint64_t value) {
@@ -141,7 +141,7 @@ TEST_F(Drawn, AnotherHecadGoesOnWhereverThisOneEnded) {
 TEST_F(Drawn, WhatTheImageSaysIsEmptyConcernsTheImageOnly) {
   Locate();
   engine().Open();
-  ASSERT_TRUE(engine().Tell(News::kEmpty, {{PageIndex(kFirstAway - 10), 20}}, Deadline::After(std::chrono::seconds(10))).ok());
+  ASSERT_TRUE(engine().Tell(News::kEmpty, {{PageIndex(kFirstAway - 10), 20}}, Deadline::After(test::kPatience)).ok());
   EXPECT_EQ(harness_.guest().Word(kFirstAway - 1), 0U);
   EXPECT_EQ(harness_.guest().Word(kFirstAway), ValueOf(kFirstAway));
   EXPECT_EQ(engine().Stats().holes, 10U);
@@ -219,7 +219,7 @@ TEST_F(Drawn, WhereAPageLiesMayChangeAgainAndAgainBeforeOpen) {
       ASSERT_TRUE(AllAhead());
     }
     // Evicted, so that its former host finds a hole in the file before it tells where the page is.
-    ASSERT_TRUE(engine().Tell(News::kEmpty, {{PageIndex(3), 1}}, Deadline::After(std::chrono::seconds(10))).ok());
+    ASSERT_TRUE(engine().Tell(News::kEmpty, {{PageIndex(3), 1}}, Deadline::After(test::kPatience)).ok());
     Move(3, Slot(kPages + 5), 33);
     Move(400, Slot(401), 44);                   // fetched and written
     Move(5, SlotOf(400), 55);                   // evicted into the slot that is free now

@@ -116,7 +116,7 @@ TEST(EngineLoss, PoisonRaisesAMemoryErrorAndCanBeTakenBack) {
   harness->engine().BringHome();
   ASSERT_TRUE(WaitUntil([&] { return harness->engine().Home().pages_away == 0; }));
   ASSERT_TRUE(harness->engine().Resolve(LostPages::kAskAgain).ok());
-  EXPECT_TRUE(harness->engine().WaitHome(Deadline::After(std::chrono::seconds(10))));
+  EXPECT_TRUE(harness->engine().WaitHome(Deadline::After(test::kPatience)));
   EXPECT_EQ(harness->guest().Word(2), 3U) << "poison outlived the detach";
 }
 

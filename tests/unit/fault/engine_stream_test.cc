@@ -34,7 +34,7 @@ TEST(EngineStream, AReaderMeetsTraps) {
   EXPECT_GT(Count(after, AnswerSource::kPrefetched) - Count(before, AnswerSource::kPrefetched), 10U);
   EXPECT_LT(Count(after, AnswerSource::kStore) - Count(before, AnswerSource::kStore), kPages / 8);
   harness.engine().BringHome();  // also what is held as a trap
-  ASSERT_TRUE(harness.engine().WaitHome(Deadline::After(std::chrono::seconds(10))));
+  ASSERT_TRUE(harness.engine().WaitHome(Deadline::After(test::kPatience)));
   harness.Stop();
   for (std::uint64_t page = 0; page < kPages; ++page) ASSERT_EQ(harness.guest().Peek(page), page + 1);
 }

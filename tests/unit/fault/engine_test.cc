@@ -29,7 +29,7 @@ TEST(Engine, ServesAndEvictsAndComesHome) {
   EXPECT_GT(stats.clean_drops, 0U);
   EXPECT_EQ(stats.kernel_errors, 0U);
   harness.engine().BringHome();
-  ASSERT_TRUE(harness.engine().WaitHome(Deadline::After(std::chrono::seconds(10))));
+  ASSERT_TRUE(harness.engine().WaitHome(Deadline::After(test::kPatience)));
   EXPECT_EQ(harness.arena().CountPresent(), 0U);
   harness.Stop();
   for (std::uint64_t page = 0; page < options.pages; ++page) ASSERT_EQ(harness.guest().Peek(page), page + 1);

@@ -125,7 +125,7 @@ TEST(Recovery, StopWithoutDetachAndTakeOver) {
   ASSERT_TRUE(harness.Start(StartMode::kTakeOver).ok());
   for (std::uint64_t page = 0; page < 512; ++page) ASSERT_EQ(harness.guest().Word(page), page + 1);
   harness.engine().BringHome();
-  EXPECT_TRUE(harness.engine().WaitHome(Deadline::After(std::chrono::seconds(10))));
+  EXPECT_TRUE(harness.engine().WaitHome(Deadline::After(test::kPatience)));
   EXPECT_EQ(harness.arena().CountPresent(), 0U);
 }
 

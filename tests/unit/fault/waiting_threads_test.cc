@@ -204,7 +204,7 @@ class EngineThatMayNotKnow : public testing::Test {
   std::optional<BlocktimeNumbers> Blocktime() { return harness_.engine().Stats().blocktime; }
   void GoHome() {
     harness_.engine().BringHome();
-    EXPECT_TRUE(harness_.engine().WaitHome(Deadline::After(std::chrono::seconds(10))));
+    EXPECT_TRUE(harness_.engine().WaitHome(Deadline::After(test::kPatience)));
   }
 
   EngineHarness harness_{Options()};
