@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lab.deadline import wait_until
+from lab.deadline import LabError, wait_until
 from lab.hecad import Hecad, Peer
 from lab.libvirt_host import LibvirtHost
 from lab.moving_guest import MovingGuest
@@ -39,6 +39,8 @@ class Hosts:
 
     def __init__(self, logs: Path, count: int = 2, donate: str = "512MiB", memory_mib: int = 1024,
                  hook: bool = False, lender: str = "", **hecad_options: Any) -> None:
+        if hook and not all(binary(name).exists() for name in ("heca-hook", "heca-hook-tell")):
+            raise LabError("heca-hook or heca-hook-tell is not built: libvirt would migrate by itself")
         self._logs = logs
         self._hook = binary("heca-hook") if hook else None
         self._stack = ExitStack()

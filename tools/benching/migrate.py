@@ -6,8 +6,8 @@ gap:     the source's STOP to the destination's RESUME, by QEMU's own time stamp
 bytes:   what QEMU counts as transferred, ours: pages copied and device state left out (under 1 MB).
 requests: pages that the destination asked for; request p50, p99: ours only, QEMU does not tell.
 hybrid:  QEMU changes over after it has gone through its memory once; ours by itself.
-blocked: how long threads waited for pages, added up. QEMU: its vCPUs, by the capability postcopy-blocktime; ours: all threads
-         that touch guest memory. Pre-copy has none.
+blocked: how long the vCPUs waited for pages, added up. QEMU: by the capability postcopy-blocktime; ours: vcpu_blocked_ms.
+         Pre-copy has none.
 work:    operations of the guest's workload a second, over the migration and two seconds more, against before.
 errors:  what the guest finds wrong when it looks at all of its memory afterwards.
 QEMU runs as root under TCG with max-bandwidth out of the way and a downtime limit of 300 ms. A mode that does not converge
@@ -95,7 +95,7 @@ def by_heca(bench: Bench, source: Qemu, destination: Qemu, mode: str) -> dict[st
             raise
         return {"total_ms": None}
     return {"total_ms": summary["total_ms"], "bytes": summary["moved_bytes"], "requests": summary["faults"],
-            "blocked_ms": summary["blocked_ns"] / 1e6,
+            "blocked_ms": None if summary["vcpu_blocked_ms"] is None else sum(summary["vcpu_blocked_ms"]),
             "request_us": {"p50": summary["fault_p50_ns"] / 1000, "p99": summary["fault_p99_ns"] / 1000}}
 
 

@@ -16,7 +16,7 @@ MEASURES = {
     "bytes": ("Moved, MB", lambda row: row["bytes"] / 1e6 if row.get("bytes") is not None else None),
     "request-p50": ("A page request, p50, us", lambda row: row.get("request_us", {}).get("p50")),
     "request-p99": ("A page request, p99, us", lambda row: row.get("request_us", {}).get("p99")),
-    "blocked": ("Waited for pages, all threads, ms", lambda row: row.get("blocked_ms")),
+    "blocked": ("Waited for pages, all vCPUs, ms", lambda row: row.get("blocked_ms")),
 }
 # QEMU's in greys and blues, ours in warm colours; told apart by people who see few colours too (Okabe and Ito).
 COLORS = {
