@@ -166,22 +166,16 @@ Status Departures::NoteOwner(const store::ImageIdentity& identity) {
   return Status();
 }
 
-void Departures::NoteLeft(LeaseId image) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (!records_.contains(image)) return;
-    left_.insert(image);
-    if (!given_back_.contains(image)) return;
-  }
-  Close(image, Whereabouts::kLeft);
-}
+void Departures::NoteLeft(LeaseId image) { Note(image, left_, given_back_); }
 
-void Departures::GivenBack(LeaseId image) {
+void Departures::GivenBack(LeaseId image) { Note(image, given_back_, left_); }
+
+void Departures::Note(LeaseId image, std::set<LeaseId>& noted, const std::set<LeaseId>& other) {
   {
     const std::lock_guard lock(mutex_);
     if (!records_.contains(image)) return;
-    given_back_.insert(image);
-    if (!left_.contains(image)) return;
+    noted.insert(image);
+    if (!other.contains(image)) return;
   }
   Close(image, Whereabouts::kLeft);
 }

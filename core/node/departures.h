@@ -76,6 +76,8 @@ class Departures {
   void Close(LeaseId image, Whereabouts where);
 
  private:
+  /// One of the two that end a departure; it is closed when the other one is noted too.
+  void Note(LeaseId image, std::set<LeaseId>& noted, const std::set<LeaseId>& other);
   /// Another hecad of the destination has taken the image over.
   Status NoteOwner(const store::ImageIdentity& identity);
   void TakeUp(const DepartureRecord& record);

@@ -192,18 +192,15 @@ def build_sanitized(preset: str, rooms: tuple[str, ...] | None, niceness: int = 
     return wanted
 
 
-def sanitized(preset: str, rooms: tuple[str, ...] | None) -> Results:
-    wanted = build_sanitized(preset, rooms)
-    options = SANITIZER_OPTIONS if rooms is not None else with_grpc(preset)
+def run_sanitized(preset: str, wanted: list[str], options: Mapping[str, str]) -> Results:
     return run_programs(preset, [path for path in test_programs(preset) if path.name in wanted], options)
 
 
 def sanitizers() -> Results:
-    for preset, rooms in SANITIZED.items():
-        build_sanitized(preset, rooms)
+    wanted = {preset: build_sanitized(preset, rooms) for preset, rooms in SANITIZED.items()}
     results = Results()
-    with ThreadPoolExecutor(len(SANITIZED)) as pool:
-        for found in pool.map(lambda one: sanitized(*one), SANITIZED.items()):
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        for found in pool.map(lambda one: run_sanitized(*one, SANITIZER_OPTIONS), wanted.items()):
             results.add(found)
     return results
 
@@ -214,7 +211,7 @@ LONG = {"HECA_LONG": "1", "PYTEST_ADDOPTS": "-o timeout=7200"}
 def long_unit() -> Results:
     results = Results()
     for preset in ("asan", "ubsan", "tsan"):
-        results.add(sanitized(preset, None))
+        results.add(run_sanitized(preset, build_sanitized(preset, None), with_grpc(preset)))
     return results
 
 
