@@ -110,11 +110,12 @@ class LentRam final : public migration::LentImage {
   Status RaiseFence(const std::vector<guest::AddressRange>& ram) { return region_->session().RaiseFence(ram); }
 
  private:
+  void NotePlaces(const std::vector<control::PlacedRun>& runs);
+
   store::ImageSponsor& images_;
   Departures& departures_;
   const control::Lease lease_;
   const std::unique_ptr<LeavingRegion> region_;
-  void NotePlaces(const std::vector<control::PlacedRun>& runs);
   std::vector<bool> elsewhere_;  ///< by page; empty: none is
   bool kept_ = false;
 };

@@ -57,6 +57,13 @@ class Drawn : public testing::Test {
     values_[page] = value;
     ASSERT_TRUE(Place({{PageIndex(page), 1, slot.value() > kPages ? slot : kNoSlot}}).ok());
   }
+  void ExpectItComesHomeWhole() {
+    engine().BringHome();
+    ASSERT_TRUE(engine().WaitHome(Deadline::After(std::chrono::seconds(20))));
+    ExpectAll();
+    EXPECT_EQ(switches().violations.load(), 0U);
+    EXPECT_EQ(switches().lost_reads.load(), 0U);
+  }
   void ExpectAll() {
     for (std::uint64_t page = 0; page < kPages; ++page) {
       ASSERT_EQ(harness_.guest().Word(page), values_.contains(page) ? values_[page] : ValueOf(page)) << page;
@@ -101,11 +108,7 @@ TEST_F(Drawn, WhatLiesInTheImageIsDrawnWithinTheLimit) {
   EXPECT_TRUE(WaitUntil([&] { return harness_.arena().Present(Slot(kPages + 3)).load() == 0; }));
   for (std::uint32_t slot = 1; slot <= kFirstAway; ++slot) ASSERT_EQ(harness_.arena().Present(Slot(slot)).load(), 1);
   ExpectAll();
-  engine().BringHome();
-  ASSERT_TRUE(engine().WaitHome(Deadline::After(std::chrono::seconds(20))));
-  ExpectAll();
-  EXPECT_EQ(switches().violations.load(), 0U);
-  EXPECT_EQ(switches().lost_reads.load(), 0U);
+  ExpectItComesHomeWhole();
 }
 
 TEST_F(Drawn, AGuestThatWritesAllTheTimeLosesNothing) {
@@ -244,11 +247,7 @@ TEST_F(Drawn, WhereAPageLiesMayChangeAgainAndAgainBeforeOpen) {
   engine().Settle();
   ASSERT_TRUE(WaitUntil([&] { return engine().Drawn(); }));
   ExpectAll();
-  engine().BringHome();
-  ASSERT_TRUE(engine().WaitHome(Deadline::After(std::chrono::seconds(20))));
-  ExpectAll();
-  EXPECT_EQ(switches().violations.load(), 0U);
-  EXPECT_EQ(switches().lost_reads.load(), 0U);
+  ExpectItComesHomeWhole();
 }
 
 TEST_F(Drawn, AnAnswerFromBeforeAPageMovedIsNotPlaced) {
