@@ -72,8 +72,8 @@ int main(int argc, char** argv) {
   fake.migrations = [&] { return departing.Ask(); };
   for (int i = 2; i < argc; ++i) {
     const std::string word = argv[i];
-    if (word.starts_with("steps=")) fake.script = Paced(std::strtoull(word.c_str() + 6, nullptr, 10));
-    if (word == "endless") fake.script = FakeNode::UntilCancelled;
+    if (word.starts_with("steps=")) fake.Play(Paced(std::strtoull(word.c_str() + 6, nullptr, 10)));
+    if (word == "endless") fake.Play(FakeNode::UntilCancelled);
     if (word.starts_with("departs=")) departing.Domain(word.substr(8));
     if (word.starts_with("stays=")) departing.StayAt(word.substr(6));
     if (word.starts_with("fail=")) {
