@@ -18,7 +18,7 @@ COLUMNS = ("id", "name", "ram", "local_ram", "remote_ram", "vcpus", "disk", "is_
 
 
 class CreateFlavor(command.ShowOne):
-    """Create a flavor whose servers keep a part of their memory beyond their host
+    """Create a flavor whose servers keep a part of their memory beyond their host.
 
     Writes what the scheduler counts (local and remote memory, the trait of heca's hosts) and what the driver acts by
     (ratio, way of migration), so that both say the same. RAM is what the guest sees; sizes are like 2GiB, or MiB
@@ -28,7 +28,7 @@ class CreateFlavor(command.ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("name", metavar="<flavor-name>", help="New flavor name")
-        parser.add_argument("--id", metavar="<id>", default="auto", help="Flavor ID (default: a new UUID)")
+        parser.add_argument("--id", metavar="<id>", default="auto", help="Flavor ID; auto makes a UUID (default: auto)")
         parser.add_argument(
             "--ram", metavar="<size>", type=size_argument, required=True, help="Memory of a server: 8GiB, or 8192 (MiB)"
         )
@@ -94,8 +94,10 @@ class CreateFlavor(command.ShowOne):
 
 def _description(args: argparse.Namespace) -> dict[str, Any]:
     """The body of Nova's request."""
+    # As in `openstack flavor create`. To Nova the word would be an ID like any other.
+    flavor_id = None if args.id == "auto" else args.id
     flavor: dict[str, Any] = {
-        "name": args.name, "id": args.id, "ram": args.ram, "vcpus": args.vcpus, "disk": args.disk, "swap": args.swap,
+        "name": args.name, "id": flavor_id, "ram": args.ram, "vcpus": args.vcpus, "disk": args.disk, "swap": args.swap,
         "OS-FLV-EXT-DATA:ephemeral": args.ephemeral, "os-flavor-access:is_public": args.public,
     }  # fmt: skip
     if args.description:

@@ -59,7 +59,7 @@ def look_at(cloud: Cloud, provider: Json) -> Host:
 
 
 class ListHost(command.Lister):
-    """List the hosts that run heca, with their own memory and the remote memory that they can use
+    """List the hosts that run heca, with their own memory and the remote memory that they can use.
 
     MiB, as placement counts. Free is what the scheduler can still give to servers.
     """
@@ -88,7 +88,7 @@ class ListHost(command.Lister):
 
 
 class ShowHost(command.ShowOne):
-    """Show the memory of one host that runs heca, and who has it
+    """Show the memory of one host that runs heca, and who has it.
 
     MiB, as placement counts. Consumers are servers, and migrations that still hold what their server had there.
     """

@@ -42,7 +42,7 @@ def moved_percent(progress: Json) -> int | None:
 
 
 class ListMigration(command.Lister):
-    """List live migrations of heca's servers, the latest first, with what has arrived of their memory
+    """List live migrations of heca's servers, the latest first, with what has arrived of their memory.
 
     A migration is complete when all memory has arrived, which can be after the server runs at its destination. For
     admins. `openstack server migration force complete` lets the server change over now, memory follows;

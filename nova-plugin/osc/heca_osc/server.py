@@ -44,7 +44,7 @@ def heca_specs(server: Json) -> dict[str, str]:
 
 
 class ShowServer(command.ShowOne):
-    """Show where the memory of a server is: what its flavor wants, and what its host tells
+    """Show where the memory of a server is: what its flavor wants, and what its host tells.
 
     The host's figures come by the server's diagnostics: for admins, and while the server runs.
     """
@@ -112,7 +112,7 @@ def _columns(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class SetServer(command.Command):
-    """Change how much of a running server's memory stays at its host
+    """Change how much of a running server's memory stays at its host.
 
     At most what its flavor lets stay there. Takes effect while the server runs, at the next report of its host (a
     minute, unless update_resources_interval says otherwise), and stays when it is restarted or moved; watch

@@ -181,8 +181,10 @@ class FakeCloud:
             raise AnswerError(409, f"Flavor with name {flavor['name']} already exists.")
         if "description" in flavor and asked.version < (2, 55):
             raise AnswerError(400, "Additional properties are not allowed ('description' was unexpected)")
-        if flavor["id"] == "auto":
+        if flavor.get("id") is None:
             flavor["id"] = str(uuid.uuid4())
+        if flavor["id"] in self.flavors:
+            raise AnswerError(409, f"Flavor with ID {flavor['id']} already exists.")
         self.flavors[flavor["id"]] = flavor
         return Answer(200, {"flavor": flavor})
 

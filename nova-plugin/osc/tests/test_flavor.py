@@ -45,6 +45,13 @@ def test_what_is_asked_for_by_name_is_written(commands: Any, cloud: FakeCloud) -
     assert specs["hw:cpu_policy"] == "dedicated"
 
 
+def test_each_flavor_has_an_id_of_its_own(commands: Any, cloud: FakeCloud) -> None:
+    for name in ("h1", "h2", "h3 --id auto"):
+        commands.show(CreateFlavor, f"{name} --ram 1024 --ratio 1:1")
+    assert len(cloud.flavors) == 3
+    assert "auto" not in cloud.flavors
+
+
 def test_a_project_is_known_by_its_id_too(commands: Any, cloud: FakeCloud) -> None:
     commands.show(CreateFlavor, f"h1 --id 7 --ram 1024 --ratio 1:1 --private --project {PROJECT}")
     assert cloud.access == {"7": [PROJECT]}
