@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""nova-plugin/devstack, sourced as DevStack does it (2026.2: `run_plugins` in its functions-common), with DevStack's own
-functions and everything that changes the host replaced by one that writes down how it was called.
+"""nova-plugin/devstack, sourced as DevStack does it (July 2026: `run_plugins` in its functions-common), with DevStack's
+own functions, and all that changes the host, replaced by ones that write down how they were called.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from programs import ROOT, program  # noqa: E402
+from programs import ROOT, program
 
 STUBS = """
 set -eu
@@ -32,7 +32,8 @@ mountpoint() { return "$UNMOUNTED"; }
 tools/build() { log "tools/build $*"; }
 sudo() {
     case "$1 ${2:-}" in
-        "tee "*) shift; log "sudo tee $*"; [[ $1 == -a ]] && { shift; cat >> "$HERE/qemu.conf"; } || cat > "$HERE/hecad.toml" ;;
+        "tee -a") log "sudo $*"; cat >> "$HERE/qemu.conf" ;;
+        "tee "*) log "sudo $*"; cat > "$HERE/hecad.toml" ;;
         "sed "*) sed -i "$3" "$HERE/qemu.conf" ;;
         "virsh list") printf 'instance-1\\nother\\n' ;;
         *) log "sudo ${*//"$TREE"/}" ;;
