@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <grp.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -16,6 +15,8 @@
 #include <cstring>
 #include <string_view>
 #include <vector>
+
+#include "base/lock_file.h"
 
 namespace heca::control {
 namespace {
@@ -46,8 +47,9 @@ Result<unique_fd> Lock(const std::string& path) {
     return Status::FromErrno(
         errno, "lock file " + lock_path + " (does its directory exist, and may hecad write there?)", ErrorScope::kNode);
   }
-  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return Status::FromErrno(errno, "lock of " + lock_path, ErrorScope::kNode);
+  const Status locked = LockFile(fd.get());
+  if (!locked.ok()) {
+    if (locked.code() != ErrorCode::kBusy) return locked.WithContext(lock_path);
     return Error(ErrorCode::kFailedPrecondition, "another hecad is running" + Holder(fd.get()) + ": it holds " +
                                                      lock_path + "; stop it or choose another socket");
   }

@@ -2,13 +2,13 @@
 #include "node/host.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
 #include <filesystem>
 
+#include "base/lock_file.h"
 #include "os/proc.h"
 
 namespace heca::node {
@@ -36,12 +36,12 @@ Result<unique_fd> LockDirectory(const std::string& directory) {
   const std::string path = directory + "/lock";
   unique_fd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock) return Status::FromErrno(errno, path);
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    return errno == EWOULDBLOCK ? Status(ErrorCode::kFailedPrecondition,
-                                         "another hecad uses the run directory " + directory +
-                                             "; stop it, or choose another run-dir")
-                                : Status::FromErrno(errno, "flock " + path);
+  const Status locked = LockFile(lock.get());
+  if (locked.code() == ErrorCode::kBusy) {
+    return Status(ErrorCode::kFailedPrecondition,
+                  "another hecad uses the run directory " + directory + "; stop it, or choose another run-dir");
   }
+  if (!locked.ok()) return locked.WithContext(path);
   return lock;
 }
 

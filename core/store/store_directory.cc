@@ -2,7 +2,6 @@
 #include "store/store_directory.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 
 #include <fmt/format.h>
 
+#include "base/lock_file.h"
 #include "base/log.h"
 
 namespace heca::store {
@@ -77,8 +77,9 @@ Result<StoreDirectory> StoreDirectory::Open(const std::string& path, const std::
   }
   unique_fd lock(::open((path + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock) return Status::FromErrno(errno, "cannot open " + path + "/lock", ErrorScope::kNode);
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return Status::FromErrno(errno, "cannot lock " + path, ErrorScope::kNode);
+  const Status locked = LockFile(lock.get());
+  if (!locked.ok()) {
+    if (locked.code() != ErrorCode::kBusy) return locked.WithContext("cannot lock " + path);
     return Status(ErrorCode::kBusy,
                   "another hecad lends from " + path + "; stop it, or give this one a slab directory of its own",
                   ErrorScope::kNode);

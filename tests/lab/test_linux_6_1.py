@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from lab.bench import Bench
+from lab.deadline import LabError
 from lab.machine import Machine
 from lab.paths import ROOT
 
@@ -106,7 +107,10 @@ class Governed:
         self.compute = self.machine.start("hecad --name c --peer s=127.0.0.1:7300 --metrics-listen off "
                                           "--run-dir /run/c --socket /run/c/hecad.sock --slab-dir /dev/shm/c "
                                           "--control-listen 127.0.0.1:7310 --data-listen 127.0.0.1:7311", "/tmp/c.log")
-        self.machine.wait("hecactl --socket /run/c/hecad.sock status", 60)
+        try:
+            self.machine.wait("hecactl --socket /run/c/hecad.sock status", 60)
+        except LabError as error:
+            raise LabError(f"{error}; it said:\n{self.machine.attempt('tail -n 20 /tmp/c.log')[1]}") from error
 
     def crash(self) -> None:
         self.machine.run(f"kill -9 {self.compute}")
