@@ -2,13 +2,15 @@
 """The Python package heca. What is fixed about it is in pyproject.toml; this builds its extension by CMake.
 
 What the extension links (gRPC and the rest) is the host's: tools/install-packages names it. So a wheel is for hosts of the
-same distribution, not for PyPI. HECA_PYTHON_BUILD names a build directory that is configured already, such as build/dev.
+same distribution, not for PyPI. CMAKE_ARGS are given on to CMake. HECA_PYTHON_BUILD names a build directory that is
+configured already, such as build/dev.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -37,6 +39,7 @@ def configure(tree: Path) -> None:
         options.append(f"-Dpybind11_DIR={pybind11.get_cmake_dir()}")
     except ImportError:
         pass
+    options += shlex.split(os.environ.get("CMAKE_ARGS", ""))
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
     subprocess.run(["cmake", "-S", str(ROOT), "-B", str(tree), *generator, *options], check=True)
 
