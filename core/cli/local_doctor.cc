@@ -99,7 +99,9 @@ DoctorCheck IdleCpus(const fs::path& root) {
     const fs::path path = root / fmt::format("sys/devices/system/cpu/cpu0/cpuidle/state{}", state);
     const auto latency = ReadLine(path / "latency");
     if (!latency) break;
-    if (driver != "haltpoll" && ReadLine(path / "disable").value_or("0") == "0") deepest = std::max(deepest, std::atoi(latency->c_str()));
+    if (driver != "haltpoll" && ReadLine(path / "disable").value_or("0") == "0") {
+      deepest = std::max(deepest, std::atoi(latency->c_str()));
+    }
   }
   if (deepest <= kDeepUs) return Ok("idle CPUs", driver);
   return {"idle CPUs", Verdict::kWarn, fmt::format("may take {} us to wake ({})", deepest, driver), remedy};

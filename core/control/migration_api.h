@@ -9,11 +9,12 @@
 //                └───────┴── Abort ──┴──> gone
 //
 // The memory of a governed VM comes from two places: the image, and the lease that is handed over with it. Place says which
-// page lies where, and what of it has changed; Open hands the lease over; Abort after Open means that the source takes it back, so until the VM runs
-// the destination only reads it.
+// page lies where, and what of it has changed; Open hands the lease over; Abort after Open means that the source takes it
+// back, so until the VM runs the destination only reads it.
 //
 // Pages may come ahead, while the VM still runs at the source: from the first Tell before Open on, the destination copies
-// what it lacks (of a VM that is governed only from the image), and the source tells which copies are void. Nobody is answered from them before Open.
+// what it lacks (of a VM that is governed only from the image), and the source tells which copies are void. Nobody is
+// answered from them before Open.
 //
 // Every call after Prepare shows the key of the image's lease, whose secret only the two sides know. A wrong key is
 // kPermissionDenied, an arrival that is not known (any more) kNotFound.

@@ -118,8 +118,7 @@ void ChangeNotes::Look(std::size_t most_pages, bool arm) {
         continue;
       }
       ++pages;
-      const bool away = entry.state == PageState::kAway || entry.state == PageState::kComing ||
-                        entry.state == PageState::kPrefetching;
+      const bool away = IsWithStore(entry.state);
       Tell(page, away ? entry.slot : kNoSlot);
       if (away) continue;
       const bool next = here.pages > 0 && here.first + here.pages == page &&

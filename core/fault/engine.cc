@@ -142,7 +142,7 @@ HomeProgress RegionEngine::Home() const {
   progress.asked = home_asked_.load(std::memory_order_relaxed);
   progress.done = loop_->home();
   const region::PageCounts counts = loop_->table().Counts();
-  progress.pages_away = counts.Of(PageState::kAway) + counts.Of(PageState::kComing) + counts.Of(PageState::kPrefetching);
+  progress.pages_away = counts.WithStore();
   progress.pages_lost = counts.Of(PageState::kLost) + counts.Of(PageState::kPoisoned);
   progress.slots_released = progress.done && loop_->released_all() && loop_->slots_used() == 0;
   return progress;

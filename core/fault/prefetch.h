@@ -32,7 +32,8 @@ struct PrefetchWindow {
   /// The page in the middle of the window that should be fetched but left unplaced, so that its touch (a fault answered
   /// from the buffer) asks for the next window before this one is used up; equal to `count` if there is none.
   std::uint32_t trap = 0;
-  /// The stream writes what it reads (told also where `count` is 0): place its pages writable, or each of them raises a second fault at its first write.
+  /// The stream writes what it reads (told also where `count` is 0): place its pages writable, or each of them raises a
+  /// second fault at its first write.
   bool writes = false;
 
   /// Whether to place a page write-protected. In a window that will be written the first page is, as a sample: it tells

@@ -151,11 +151,8 @@ void Arrivals::Refresh(Entry& entry) {
   if (entry.opened && !entry.resumed && entry.vm) entry.resumed = entry.vm->Now().resumed;
   if (const auto numbers = entry.session->EngineNumbers()) {
     const auto& store = numbers->latency[static_cast<std::size_t>(fault::AnswerSource::kStore)];
-    using region::PageState;
-    arrival.left = Bytes(PageBytes(entry.session->came_governed()
-                                       ? (entry.opened ? numbers->lent_pages : numbers->ahead_pages)
-                                       : numbers->pages.Of(PageState::kAway) + numbers->pages.Of(PageState::kComing) +
-                                             numbers->pages.Of(PageState::kPrefetching)));
+    const std::uint64_t lent = entry.opened ? numbers->lent_pages : numbers->ahead_pages;
+    arrival.left = Bytes(PageBytes(entry.session->came_governed() ? lent : numbers->pages.WithStore()));
     arrival.moved = Bytes(numbers->bytes_fetched);
     arrival.zero = Bytes(PageBytes(numbers->holes));
     arrival.faults = store.total;

@@ -224,8 +224,8 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   const RegionId name_;
   ImageWatch image_watch_{*this};
 
-  /// Of record_ where it changes (limit, lease, vm_stopped, phase), of trouble_ and early_fault_, and of all that the record says until
-  /// the region is governed.
+  /// Of record_ where it changes (limit, lease, vm_stopped, phase), of trouble_ and early_fault_, and of all that the record
+  /// says until the region is governed.
   mutable std::mutex record_mutex_;
   RegionRecord record_;
   bool record_read_ = true;  ///< false: the journal's could not be read yet

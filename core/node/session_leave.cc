@@ -84,7 +84,7 @@ Result<std::uint64_t> CountPlaced(const region::PageTable& table) {
     return Status(ErrorCode::kFailedPrecondition, std::to_string(nowhere) + " pages are lost: they cannot be moved",
                   ErrorScope::kRegion);
   }
-  return table.CountOf(PageState::kAway) + table.CountOf(PageState::kComing) + table.CountOf(PageState::kPrefetching);
+  return table.Counts().WithStore();
 }
 
 }  // namespace

@@ -55,6 +55,11 @@ inline constexpr std::size_t kPageStates = 10;
          state == PageState::kLeaving || state == PageState::kDropping || state == PageState::kCancel;
 }
 
+/// True for states whose page is not in the file and comes from its slot: nothing has been placed yet.
+[[nodiscard]] constexpr bool IsWithStore(PageState state) {
+  return state == PageState::kAway || state == PageState::kComing || state == PageState::kPrefetching;
+}
+
 namespace internal {
 constexpr std::uint16_t To() { return 0; }
 template <class... More>

@@ -30,6 +30,9 @@ struct PageCounts {
 
   [[nodiscard]] std::uint64_t Of(PageState state) const { return by_state[static_cast<std::size_t>(state)]; }
   [[nodiscard]] std::uint64_t Resident() const;
+  [[nodiscard]] std::uint64_t WithStore() const {
+    return Of(PageState::kAway) + Of(PageState::kComing) + Of(PageState::kPrefetching);
+  }
 };
 
 /// One writer: the region's fault loop. Get and Counts are thread-safe. Holds an exclusive flock on its file, so that

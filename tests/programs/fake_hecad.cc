@@ -72,15 +72,15 @@ int main(int argc, char** argv) {
   fake.migrations = [&] { return departing.Ask(); };
   for (int i = 2; i < argc; ++i) {
     const std::string word = argv[i];
-    if (word.starts_with("steps=")) fake.script = Paced(std::strtoull(word.c_str() + 6, nullptr, 10));
+    if (word.starts_with("steps=")) fake.Play(Paced(std::strtoull(word.c_str() + 6, nullptr, 10)));
     if (word == "endless") {
-      fake.script = [&fake](heca::control::ProgressSink& progress) {
+      fake.Play([&fake](heca::control::ProgressSink& progress) {
         heca::Status ended = FakeNode::UntilCancelled(progress);
         heca::control::Event event = heca::testing::SampleEvent();
         event.text = ended.message();
         fake.Tell(event);
         return ended;
-      };
+      });
     }
     if (word.starts_with("departs=")) departing.Domain(word.substr(8));
     if (word.starts_with("stays=")) departing.StayAt(word.substr(6));

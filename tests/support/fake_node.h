@@ -18,11 +18,10 @@
 
 namespace heca::testing {
 
-/// Thread-safe, but the script and the public values are set before the first call.
+/// Thread-safe, but the public values are set before the first call.
 class FakeNode final : public control::NodeApi {
  public:
-  /// Runs inside Attach, Limit, Detach and Migrate, before they take effect; an error makes them fail.
-  std::function<Status(control::ProgressSink&)> script = [](control::ProgressSink&) { return Status(); };
+  using Script = std::function<Status(control::ProgressSink&)>;
   control::NodeInfo about;
   std::vector<control::PeerInfo> nodes;
   std::vector<control::DoctorCheck> checks;
@@ -33,6 +32,11 @@ class FakeNode final : public control::NodeApi {
   };
   control::MigrationSummary migrated;  ///< what every migration ends with; the region is named after the VM
 
+  /// From the next call on it runs inside Attach, Limit, Detach and Migrate, before they take effect; an error makes them fail.
+  void Play(Script script) {
+    const std::lock_guard lock(mutex_);
+    script_ = std::move(script);
+  }
   /// Every call answers with this error; ok ends that.
   void FailWith(Status status) {
     const std::lock_guard lock(mutex_);
@@ -64,7 +68,7 @@ class FakeNode final : public control::NodeApi {
     return followers_;
   }
   /// A script that reports `steps` steps of progress.
-  static std::function<Status(control::ProgressSink&)> Steps(std::uint64_t steps) {
+  static Script Steps(std::uint64_t steps) {
     return [steps](control::ProgressSink& progress) {
       for (std::uint64_t i = 1; i <= steps; ++i) progress.OnProgress({"write-back", i, steps, "step"});
       return Status();
@@ -91,7 +95,7 @@ class FakeNode final : public control::NodeApi {
       last_spec_ = spec;
       HECA_RETURN_IF_ERROR(failure_);
     }
-    HECA_RETURN_IF_ERROR(script(progress));
+    HECA_RETURN_IF_ERROR(Run(progress));
     control::RegionInfo region;
     region.name = !spec.region.empty() ? spec.region : "pid-" + std::to_string(spec.pid);
     region.state = control::RegionState::kActive;
@@ -111,7 +115,7 @@ class FakeNode final : public control::NodeApi {
 
   Result<control::RegionInfo> Limit(const RegionId& region, Bytes limit, control::ProgressSink& progress) override {
     HECA_RETURN_IF_ERROR(Region(region).status());
-    HECA_RETURN_IF_ERROR(script(progress));
+    HECA_RETURN_IF_ERROR(Run(progress));
     const std::lock_guard lock(mutex_);
     regions_[region].limit = limit;
     return regions_[region];
@@ -119,7 +123,7 @@ class FakeNode final : public control::NodeApi {
 
   Status Detach(const RegionId& region, control::ProgressSink& progress) override {
     HECA_RETURN_IF_ERROR(Region(region).status());
-    HECA_RETURN_IF_ERROR(script(progress));
+    HECA_RETURN_IF_ERROR(Run(progress));
     const std::lock_guard lock(mutex_);
     regions_.erase(region);
     return Status();
@@ -132,7 +136,7 @@ class FakeNode final : public control::NodeApi {
       last_migration_ = spec;
       HECA_RETURN_IF_ERROR(failure_);
     }
-    HECA_RETURN_IF_ERROR(script(progress));
+    HECA_RETURN_IF_ERROR(Run(progress));
     control::MigrationSummary summary = migrated;
     summary.region = !spec.domain.empty() ? spec.domain : "pid-" + std::to_string(spec.pid);
     summary.mode = spec.mode;
@@ -244,12 +248,20 @@ class FakeNode final : public control::NodeApi {
   }
 
  private:
+  Status Run(control::ProgressSink& progress) {
+    std::unique_lock lock(mutex_);
+    const Script script = script_;
+    lock.unlock();
+    return script(progress);
+  }
+
   [[nodiscard]] Status Failure() const {
     const std::lock_guard lock(mutex_);
     return failure_;
   }
 
   mutable std::mutex mutex_;
+  Script script_ = [](control::ProgressSink&) { return Status(); };
   std::condition_variable told_;
   std::vector<control::Event> events_;
   int followers_ = 0;

@@ -127,7 +127,7 @@ TEST_F(App, LimitAndDetach) {
 
 TEST_F(App, MigratePassesEverythingOn) {
   fake_.migrated = SampleMigration();
-  fake_.script = heca::testing::FakeNode::Steps(100);
+  fake_.Play(heca::testing::FakeNode::Steps(100));
   const Ran ran = Hecactl({"migrate", "--pid", "7", "--qmp", "/run/q", "m2", "--mode", "hybrid", "--dest-pid", "8",
                            "--dest-qmp", "/run/q2", "--uri", "tcp:10.1.0.4:4444", "--downtime-ms", "50",
                            "--bandwidth", "64MiB"});
@@ -209,7 +209,7 @@ TEST_F(App, ResolveGivesNothingUpWithoutYes) {
 }
 
 TEST_F(App, ProgressGoesToStandardErrorAndNotWithJson) {
-  fake_.script = heca::testing::FakeNode::Steps(100);
+  fake_.Play(heca::testing::FakeNode::Steps(100));
   Attached();
   const Ran plain = Hecactl({"limit", "vm1", "1G"});
   EXPECT_THAT(plain.err, HasSubstr("limit: write-back: 100B of 100B (100%)"));
@@ -287,7 +287,7 @@ TEST_F(App, TopOnceInAPipe) {
 
 TEST_F(App, TimeoutOfALongOperation) {
   Attached();
-  fake_.script = heca::testing::FakeNode::UntilCancelled;
+  fake_.Play(heca::testing::FakeNode::UntilCancelled);
   const Ran limit = Hecactl({"limit", "vm1", "1G", "--timeout", "0.2"});
   EXPECT_EQ(limit.code, 5);
   EXPECT_THAT(limit.err, HasSubstr("hecactl: limit: not done within 200ms; run it again to carry on\n"));
@@ -297,7 +297,7 @@ TEST_F(App, TimeoutOfALongOperation) {
 }
 
 TEST_F(App, TimeoutOfAMigration) {
-  fake_.script = heca::testing::FakeNode::UntilCancelled;
+  fake_.Play(heca::testing::FakeNode::UntilCancelled);
   const Ran ran = Hecactl({"migrate", "--pid", "7", "--qmp", "/run/q", "m2", "--timeout", "0.2"});
   EXPECT_EQ(ran.code, 5);
   EXPECT_THAT(ran.err, HasSubstr("hecactl: migrate: not done within 200ms; the VM stays here unless it had changed"));

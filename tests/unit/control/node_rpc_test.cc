@@ -147,7 +147,7 @@ TEST_F(NodeRpc, BadSpecificationsAreRefusedBeforeTheyReachTheNode) {
 }
 
 TEST_F(NodeRpc, MigrateCarriesTheWholeSpecificationAndTheSummary) {
-  node_.script = testing::FakeNode::Steps(10);
+  node_.Play(testing::FakeNode::Steps(10));
   node_.migrated.total = Millis(1);
   node_.migrated.downtime = Nanos(2);
   node_.migrated.memory = Bytes(3);
@@ -267,7 +267,7 @@ TEST_F(NodeRpc, BadMigrationsAreRefusedBeforeTheyReachTheNode) {
 }
 
 TEST_F(NodeRpc, AMigrationThatIsCancelledSaysSo) {
-  node_.script = testing::FakeNode::UntilCancelled;
+  node_.Play(testing::FakeNode::UntilCancelled);
   MigrateSpec spec;
   spec.domain = "web";
   spec.destination = "m1";
@@ -279,7 +279,7 @@ TEST_F(NodeRpc, AMigrationThatIsCancelledSaysSo) {
 TEST_F(NodeRpc, LimitAndDetachReportProgressAndTheNewestIsNeverLost) {
   RecordingProgress progress;
   ASSERT_TRUE(client_->Attach(Spec(), progress).ok());
-  node_.script = testing::FakeNode::Steps(1000);
+  node_.Play(testing::FakeNode::Steps(1000));
   progress.seen.clear();
   const auto region = client_->Limit("pid-42", Bytes(4096), progress);
   ASSERT_TRUE(region.ok());
@@ -308,7 +308,7 @@ TEST_F(NodeRpc, ResolveCarriesWhatWasSaid) {
 
 TEST_F(NodeRpc, AClientThatCancelsStopsTheOperation) {
   Status at_node;
-  node_.script = [&](ProgressSink& sink) { return at_node = testing::FakeNode::UntilCancelled(sink); };
+  node_.Play([&](ProgressSink& sink) { return at_node = testing::FakeNode::UntilCancelled(sink); });
   RecordingProgress progress;
   progress.cancel_when = [](const RecordingProgress& sink) { return sink.seen.size() >= 2; };
   const auto start = Clock::now();
@@ -345,10 +345,10 @@ TEST_F(NodeRpc, AQuestionThatNobodyGivesUpIsAnswered) {
 
 TEST_F(NodeRpc, AServerThatStopsCancelsItsOperations) {
   std::atomic<bool> running{false};
-  node_.script = [&](ProgressSink& sink) {
+  node_.Play([&](ProgressSink& sink) {
     running = true;
     return testing::FakeNode::UntilCancelled(sink);
-  };
+  });
   Status at_client;
   std::thread caller([&] {
     RecordingProgress progress;
@@ -364,14 +364,14 @@ TEST_F(NodeRpc, AServerThatStopsCancelsItsOperations) {
 
 TEST_F(NodeRpc, ALongOperationThatSaysNothingIsWaitedFor) {
   auto client = Client({.socket_path = "", .call_timeout = seconds(1), .silence_timeout = Millis(2'500)});
-  node_.script = [](ProgressSink& sink) {
+  node_.Play([](ProgressSink& sink) {
     std::mutex mutex;
     std::condition_variable never;
     std::unique_lock lock(mutex);
     const Deadline until = Deadline::After(Millis(3'500));
     while (!until.Passed() && !sink.Cancelled()) never.wait_for(lock, until.Left());
     return Status();
-  };
+  });
   RecordingProgress progress;
   EXPECT_TRUE(client->Attach(Spec(), progress).ok());
   EXPECT_TRUE(progress.seen.empty()) << "signs of life are no progress";

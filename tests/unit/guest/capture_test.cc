@@ -103,8 +103,14 @@ TEST(CaptureQemuTest, TheStopIsShort) {
   RecordProperty("stop_p50_us", static_cast<int>(stops[25].count() / 1000));
   RecordProperty("stop_max_us", static_cast<int>(stops[49].count() / 1000));
   // The goal is for an idle machine. On a loaded one the target waits for its turn on a CPU, which is no property of
-  // the capture: so the better fifth is judged, and the median is recorded.
-  EXPECT_LT(stops[10], std::chrono::milliseconds(1));
+  // the capture: so the better fifth is judged, and the median is recorded. Under ThreadSanitizer it is the capture itself
+  // that takes several times as long.
+#ifdef __SANITIZE_THREAD__
+  constexpr std::chrono::milliseconds kGoal{10};
+#else
+  constexpr std::chrono::milliseconds kGoal{1};
+#endif
+  EXPECT_LT(stops[10], kGoal);
 }
 
 TEST(CaptureQemuTest, NotesThatTheSocketBelongsToAnotherQemu) {
