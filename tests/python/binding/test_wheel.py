@@ -34,7 +34,7 @@ def works(wheel: Path, home: Path, hecad: Fake) -> None:
 
 
 def test_a_wheel_of_the_build_under_test(fake: Callable[..., Fake], tmp_path: Path) -> None:
-    """A quarter of a minute, five times that on a busy machine. Needs no network: Debian's setuptools, and what is compiled already."""
+    """A quarter of a minute, five times that on a busy machine. No network: Debian's setuptools, what is compiled already."""
     wheels = tmp_path / "wheels"
     run(sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index", "-w", wheels, ROOT,
         seconds=300, HECA_PYTHON_BUILD=str(BUILD))
