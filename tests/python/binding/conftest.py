@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,8 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from programs import BUILD, SECONDS, program  # noqa: E402
+from played_hecad import Fake  # noqa: E402
+from programs import BUILD  # noqa: E402
 
 PACKAGE = BUILD / "python"
 sys.path.insert(0, str(PACKAGE))
@@ -24,28 +24,6 @@ BUILT = any((PACKAGE / "heca").glob("_core*.so"))
 
 # What is not built is skipped: test_built.py says so.
 collect_ignore_glob = [] if BUILT else ["test_[!b]*.py"]
-
-
-class Fake:
-    """A hecad that governs nothing (tests/programs/fake_hecad.cc says what its words do)."""
-
-    def __init__(self, socket: Path, *words: str) -> None:
-        self.socket = socket
-        self.process = subprocess.Popen(
-            [program("fake_hecad"), str(socket), *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "ready\n"
-
-    def stop_answering(self) -> None:
-        self.process.send_signal(signal.SIGSTOP)
-
-    def close(self) -> None:
-        self.process.send_signal(signal.SIGCONT)
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.close()
-        self.process.wait(SECONDS)
-        self.process.stdout.close()
 
 
 @pytest.fixture

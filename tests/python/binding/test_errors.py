@@ -9,7 +9,7 @@ from pathlib import Path
 
 import heca
 import pytest
-from conftest import Fake
+from played_hecad import Fake
 from heca import _core
 from heca.errors import Error, from_status
 

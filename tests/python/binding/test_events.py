@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import heca
 import pytest
-from conftest import Fake
+from played_hecad import Fake
 
 
 def test_what_is_kept_and_what_comes(fake: Callable[..., Fake]) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 
-from conftest import Fake
+from played_hecad import Fake
 
 CHILD = """
 import os, sys, threading, time, warnings, heca

@@ -11,7 +11,7 @@ import pytest
 from lab.bench import Bench
 from lab.deadline import wait_until
 from lab.workload import NativeWorkload
-from test_waits import Spinner
+from spinner import Spinner
 
 MIB = 1 << 20
 

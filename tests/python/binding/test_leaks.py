@@ -11,7 +11,7 @@ from pathlib import Path
 
 import heca
 import pytest
-from conftest import Fake
+from played_hecad import Fake
 
 CALLS = 10_000
 

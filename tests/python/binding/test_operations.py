@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import heca
 import pytest
-from conftest import Fake
+from played_hecad import Fake
 from lab.deadline import wait_until
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 
 import heca
 import pytest
-from conftest import Fake
+from played_hecad import Fake
 from heca import _core, values, words
 from lab.deadline import wait_until
 

@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 import heca
 import pytest
-from conftest import Fake
 from lab.deadline import wait_until
+from played_hecad import Fake
+from spinner import Spinner
 
 WAITS = {
     "attach": "client.attach(pid=7).result()",
@@ -21,27 +22,6 @@ WAITS = {
     "attach, as a block": "client.attach(pid=7).__enter__().__exit__(None, None, None)",
     "events": "list(client.events(follow=True))",
 }
-
-
-class Spinner:
-    """A thread that only computes: it goes on only while nobody sits on the GIL."""
-
-    def __init__(self) -> None:
-        self.turns = 0
-        self._stop = False
-        self._thread = threading.Thread(target=self._spin)
-
-    def _spin(self) -> None:
-        while not self._stop:
-            self.turns += 1
-
-    def __enter__(self) -> Spinner:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop = True
-        self._thread.join(5)
 
 
 def goes_on_during(what: Callable[[], object], seconds: float) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Fake
+from played_hecad import Fake
 from programs import BUILD, ROOT
 
 USE = "import heca, sys; print(heca.__version__, heca.Client(sys.argv[1]).about().name, heca.__file__)"
