@@ -10,15 +10,17 @@ before somebody asks for the name.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
-from types import ModuleType
+
+TYPE_CHECKING = False  # typing itself would be imported by every process
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 NAME = "nova.virt.heca"
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     """Answers for NAME with the file beside this one."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None,

@@ -5,7 +5,7 @@ A façade: it says when, ops/ says what. Each override begins by asking whether 
 goes the parent's way with the parent's arguments.
 
     boot, reboot, rebuild, ...  _get_guest_xml (the XML makes libvirt's hook govern it), _create_guest (that it did)
-    suspend, cold snapshot      suspend (all memory home first), _create_guest or _resume_guest_after_snapshot (and away again)
+    suspend, cold snapshot      suspend (all memory home first), _create_guest or _resume_guest_after_snapshot (away again)
     live migration              check_can_live_migrate_*, _live_migration_operation (repaired XML, no libvirt post-copy),
                                 _live_migration_monitor (progress), live_migration_force_complete, post_live_migration
                                 (until the memory has arrived)
@@ -36,7 +36,7 @@ CONF = nova.conf.CONF
 conf.register(CONF)
 
 
-class HecaLibvirtDriver(LibvirtDriver):  # type: ignore[misc]
+class HecaLibvirtDriver(LibvirtDriver):
     """One a nova-compute. Starts, and runs ordinary servers, whether or not hecad is there."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

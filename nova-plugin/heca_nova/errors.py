@@ -15,7 +15,7 @@ from typing import Any
 from nova import exception
 
 
-class HecaFault(exception.NovaException):  # type: ignore[misc]
+class HecaFault(exception.NovaException):
     """Something about a server's remote memory failed. `reason` is for people: exact, with what to do."""
 
     msg_fmt = "Remote memory (heca): %(reason)s"

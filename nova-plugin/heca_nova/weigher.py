@@ -24,7 +24,7 @@ conf.register(CONF)
 NEAR_STATISTIC = "heca_remote_near_mb"
 
 
-class RemoteMemoryWeigher(weights.BaseHostWeigher):  # type: ignore[misc]
+class RemoteMemoryWeigher(weights.BaseHostWeigher):
     """Says nothing of servers without heca:... specs: all hosts weigh the same for them."""
 
     minval = 0

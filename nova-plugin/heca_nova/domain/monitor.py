@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from lxml import etree
 
@@ -44,7 +45,7 @@ def _is_monitor(option: str) -> bool:
 def _find_value(root: Element, option: str, match: Callable[[str], bool]) -> Element | None:
     """The argument behind `option` for which `match` holds."""
     args = arguments(root)
-    for name, value in zip(args, args[1:], strict=False):
+    for name, value in pairwise(args):
         if name.get("value", "") in (option, "-" + option) and match(value.get("value", "")):
             return value
     return None

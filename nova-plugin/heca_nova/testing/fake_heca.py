@@ -127,7 +127,7 @@ class FakeHeca:
         self.operations: list[Operation] = []
         self.clients = 0
 
-    def Client(self, socket: str, timeout: float) -> FakeClient:  # noqa: N802 - a class in the binding
+    def Client(self, socket: str, timeout: float) -> FakeClient:
         self.clients += 1
         return FakeClient(self)
 

@@ -25,7 +25,7 @@ SMALL = (f"<domain type='kvm'><name>{NAME}</name><uuid>{UUID}</uuid><memory>5242
 class FakeLibvirt(types.SimpleNamespace):
     """The part of libvirt's binding that the package uses."""
 
-    class libvirtError(Exception):  # noqa: N801 - libvirt's own name
+    class libvirtError(Exception):
         pass
 
     VIR_MIGRATE_LIVE = 1
