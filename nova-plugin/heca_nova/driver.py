@@ -62,7 +62,12 @@ class HecaLibvirtDriver(LibvirtDriver):
         if missing:
             LOG.error("heca's driver was written for Nova %s; this one has no %s, so heca servers may not work",
                       " and ".join(compat.CHECKED_ON), ", ".join(missing))
-        if self._heca_on and self._heca_inventory.look() is not None:
+        if not self._heca_on:
+            return result
+        if CONF.libvirt.live_migration_with_native_tls:
+            LOG.warning("live_migration_with_native_tls: the device state of heca servers is encrypted on its way, their "
+                        "memory is not, as hecad encrypts nothing yet")
+        if self._heca_inventory.look() is not None:
             self._heca_reconciler.start()
         return result
 
@@ -210,7 +215,6 @@ class HecaLibvirtDriver(LibvirtDriver):
     def post_live_migration(self, context: Any, instance: Any, block_device_info: Any, migrate_data: Any = None,
                             *args: Any, **kwargs: Any) -> Any:
         if self._is_heca(instance):
-            migration = getattr(migrate_data, "migration", None)
-            self._heca_migrations.await_arrival(instance, saver(migration) if migration else lambda departure: None)
+            self._heca_migrations.await_arrival(instance, saver(migrate_data))
             self._heca_memory.let_go(instance)
         return super().post_live_migration(context, instance, block_device_info, migrate_data, *args, **kwargs)

@@ -169,16 +169,17 @@ class MigrationOps:
                       departure.trouble, instance=instance)
 
 
-def saver(migration: Any) -> Callable[[Departure], None]:
+def saver(migrate_data: Any) -> Callable[[Departure], None]:
     """Writes how far it is into Nova's record of the migration, from which `server migration list` reads it."""
     def save(departure: Departure) -> None:
         try:
+            migration = migrate_data.migration
             migration.status = POST_COPY_STATUS
             migration.memory_total = departure.total or departure.memory
             migration.memory_processed = departure.done
             migration.memory_remaining = max(0, migration.memory_total - departure.done)
             migration.save()
-        except Exception as error:  # a record that cannot be written must not end what cannot be ended
+        except Exception as error:  # a record that is missing or cannot be written must not end what cannot be ended
             LOG.warning("The migration's progress cannot be saved: %s", error)
 
     return save

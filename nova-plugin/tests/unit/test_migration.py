@@ -8,7 +8,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from nova import exception
+from nova import exception, objects
 
 from heca_nova import domain
 from heca_nova.hecad import Hecad
@@ -135,7 +135,7 @@ def test_arrival_is_waited_for_and_its_progress_saved(ops: MigrationOps, node: F
 
     timer = threading.Timer(0.1, arrive)
     timer.start()
-    ops.await_arrival(make_instance(), saver(migration))
+    ops.await_arrival(make_instance(), saver(mock.Mock(migration=migration)))
     assert new.over
     assert migration.status == POST_COPY_STATUS
     assert (migration.memory_total, migration.memory_remaining) == (40 * MIB, 30 * MIB)
@@ -158,7 +158,9 @@ def test_after_the_change_over_nothing_raises(ops: MigrationOps, node: FakeHeca,
     elif state == "lost":
         make_departure(node, over=True, ok=False, trouble="the destination has died")
     ops.await_arrival(make_instance(), lambda departure: None)
+    objects.register_all()
     migration = mock.Mock()
     migration.save.side_effect = exception.MigrationNotFound(migration_id=1)
     make_departure(node)
-    ops.await_arrival(make_instance(), saver(migration))
+    for data in (mock.Mock(migration=migration), objects.LibvirtLiveMigrateData(), None):
+        ops.await_arrival(make_instance(), saver(data))
