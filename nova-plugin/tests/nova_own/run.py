@@ -86,8 +86,11 @@ def main() -> None:
         swap()
     loader = unittest.TestLoader()
     loader.testNamePatterns = [f"*{part}*" for part in pattern] or None
+    tests = loader.loadTestsFromNames(MODULES)
+    if loader.errors:
+        raise SystemExit("\n".join(loader.errors))
     result = Outcomes()
-    loader.loadTestsFromNames(MODULES).run(result)
+    tests.run(result)
     Path(path).write_text(json.dumps({"seen": result.seen, "why": result.why}), encoding="utf-8")
     sys.stdout.flush()
     os._exit(0)  # threads that tests have left behind keep nobody
