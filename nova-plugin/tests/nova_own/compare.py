@@ -20,7 +20,11 @@ from pathlib import Path
 from typing import Any
 
 # Ends of test ids, each with its reason.
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS: dict[str, str] = {
+    ".LibvirtConnTestCase.test_public_api_signatures":
+        "overrides take what a later Nova may add: (context, instance, *args, **kwargs)",
+    ".VirtDriverLoaderTestCase.test_load_new_drivers": "compares the class's name",
+}
 
 PLUGIN = Path(__file__).resolve().parents[2]
 LIMIT_S = 3600
