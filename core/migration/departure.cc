@@ -45,6 +45,7 @@ Result<control::MigrationSummary> Departure::Run(control::ProgressSink& progress
   image_.Keep();
   EndAhead();
   restored_ = vm_.Restore();
+  HECA_RETURN_IF_ERROR(AwaitLetGo(progress));
   if (const Status fenced = vm_.Fence(); !fenced.ok()) {
     Log().error("{}: the VM has left, and could be continued here by mistake: {}", request_.region, fenced.ToString());
   }
@@ -105,10 +106,11 @@ Status Departure::SwitchOver() {
   (void)FailPointHit(FailPoint::kCrashAtSwitchOver);
   const Status open = destination_.Open(request_.region, image_.lease().key).WithContext("destination");
   opened_ = Clock::now();
-  if (open.ok()) (void)vm_.Continue();
+  let_go_ = open.ok();
+  if (let_go_) (void)vm_.Continue();
   done("opened");
   Log().info("{}: migration: ms since the VM was stopped: {}", request_.region, gap);
-  HECA_RETURN_IF_ERROR(AwaitDecision(open.ok()));
+  HECA_RETURN_IF_ERROR(AwaitDecision(let_go_));
   return {};
 }
 
@@ -150,6 +152,26 @@ void Departure::TellHoles() {
   const Status told = holes.ok() ? destination_.Tell(request_.region, image_.lease().key, control::PageNews::kEmpty, *holes)
                                  : holes.status();
   if (!told.ok()) Log().info("{}: all pages are copied, empty ones too: {}", request_.region, told.ToString());
+}
+
+Status Departure::AwaitLetGo(control::ProgressSink& progress) {
+  const Deadline patience = Deadline::After(times_.decide);  // of a destination that is busy with it
+  while (!let_go_) {
+    const Status open = destination_.Open(request_.region, image_.lease().key);
+    opened_ = Clock::now();
+    let_go_ = open.ok();
+    if (let_go_) break;
+    if (!open.retryable() && (open.code() != ErrorCode::kFailedPrecondition || patience.Passed())) {
+      Enter(Phase::kLost);
+      return {ErrorCode::kDataLoss, "the destination's hecad has given the VM up, and QEMU had left it there: it stands still "
+                                    "here, with all of its memory: " + std::string(open.message()), ErrorScope::kRegion};
+    }
+    if (progress.Cancelled()) {
+      return {ErrorCode::kAborted, "nobody waits any more; the VM stands still until its destination is told to go on"};
+    }
+    std::this_thread::sleep_for(times_.look);
+  }
+  return {};
 }
 
 Status Departure::AwaitArrival(control::ProgressSink& progress) {

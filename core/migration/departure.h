@@ -50,6 +50,8 @@ class Departure {
   Status AwaitDecision(bool wanted);
   void EndAhead();
   void TellHoles();
+  /// QEMU had gone on before the destination could be told: told until it hears.
+  Status AwaitLetGo(control::ProgressSink& progress);
   Status AwaitArrival(control::ProgressSink& progress);
   /// Before the switch: the VM goes on here. Adds to `why` what could not be undone.
   Status CallOff(Status why);
@@ -65,6 +67,7 @@ class Departure {
   Phase phase_ = Phase::kPrepare;
   bool prepared_ = false;
   Status restored_;
+  bool let_go_ = false;     ///< the destination serves its QEMU
   bool cancelled_ = false;  ///< QEMU has said that the VM is here again
   Clock::time_point opened_{};
   control::MigrationSummary summary_;

@@ -272,11 +272,19 @@ void Departures::Follow(const DepartureRecord& record) {
   log_.Unwatch(id);
 }
 
+/// What has changed was told before the switch-over was journaled, so it may be said again, and must be: where libvirt leads,
+/// QEMU goes on by itself.
+Status Departures::OpenThere(const DepartureRecord& record) {
+  HECA_ASSIGN_OR_RETURN(const auto there, control::MigrationClient::Create({.endpoint = record.image.address}));
+  return there->Open(record.region, record.image.lease.key);
+}
+
 bool Departures::Decide(const DepartureRecord& record, bool& arrived) {
   bool gone = false;
   const auto vm = Connect(record, gone);
   const bool opened = record.stage == DepartureStage::kOpened;
   if (gone) {
+    if (opened && OpenThere(record).retryable()) return false;
     arrived = opened;  // it cannot run here: what the destination has is all there is
     if (!opened) CallOff(record, nullptr);
     return true;
@@ -284,14 +292,18 @@ bool Departures::Decide(const DepartureRecord& record, bool& arrived) {
   if (!vm) return false;
   const auto state = vm->Adopt(record.ran, Deadline::After(kQemuPatience));
   if (!state.ok()) return false;
+  const bool has_gone_on = opened && (*state == StreamState::kCompleted || *state == StreamState::kDevice);
+  const Status let_go = has_gone_on ? OpenThere(record) : Status();
+  if (let_go.retryable()) return false;
   if (opened && *state == StreamState::kCompleted) {
-    arrived = true;
+    arrived = true;  // or it was forgotten there since it had arrived
     if (const Status cleared = vm->ClearCapabilities(Deadline::After(kQemuPatience)); !cleared.ok()) {
       Log().warn("{}: {}", record.region, cleared.ToString());
     }
     return true;
   }
-  if (opened && *state == StreamState::kDevice) return false;
+  // Where it is not known, or was called off, the QEMU that waited has been ended: it can only run here.
+  if (opened && *state == StreamState::kDevice && let_go.ok()) return false;
   const auto back = vm->Cancel(Deadline::After(kQemuPatience));
   // QEMU may wait for a page of a region that is not taken back before this is decided: its word that it failed is enough.
   const bool known = back.ok() || (!record.governed.empty() && vm->Now().state == StreamState::kFailed);

@@ -86,6 +86,7 @@ class Departures {
   void CallOff(const DepartureRecord& record, guest::MigratingVm* vm);
   /// Its image was given back, by a destination where the VM runs: then it is known without QEMU.
   bool RunsThere(const DepartureRecord& record);
+  Status OpenThere(const DepartureRecord& record);
   /// True once it is decided; `arrived` then says how.
   bool Decide(const DepartureRecord& record, bool& arrived);
   /// Null while QEMU lives and does not answer.

@@ -161,6 +161,11 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   void ReturnImage(Governance& governance);
   [[nodiscard]] RecordPhase phase() const;
   /// True once its process is gone.
+  /// The memory of a VM that is to come, and was not let go yet by the host that has it: a VM that ran here would find zeros.
+  [[nodiscard]] bool MemoryIsElsewhere() const;
+  /// Parts of the VM may be in the QEMU that waits, and it might run if nobody keeps it.
+  [[nodiscard]] bool StreamHasBegun();
+  /// Asked to, else killed: it may be waiting for a page. False: it is still there.
   [[nodiscard]] bool EndWaitingQemu();
   // session_resume.cc
   Status ReadRecord();

@@ -5,8 +5,8 @@
 // memory and gives the lease back. That last step is the commit: the source keeps the image until then.
 //
 //   journal says   crash here, and the next hecad                  the source
-//   attaching      closes the userfaultfd: the QEMU that waits     hears "not known" from Open and goes on
-//                  must not run (Open will fail)
+//   attaching      ends the QEMU that waits: libvirt may let it    hears "not known" from Open and goes on
+//                  run before Open, and it would find zeros
 //   detaching      takes it back and goes on bringing pages home   lends on
 //   ending         gives the lease back                            is free
 //
@@ -28,12 +28,15 @@
 #include "base/size.h"
 #include "guest/vcpus.h"
 #include "node/session.h"
+#include "os/pidfd.h"
+#include "store/image_sponsor.h"
 
 namespace heca::node {
 namespace {
 
 constexpr std::chrono::seconds kClosePatience{2};
 constexpr std::chrono::seconds kCapturePatience{5};
+constexpr std::chrono::seconds kAnswerPatience{1};
 constexpr std::chrono::seconds kQuitPatience{3};
 constexpr std::chrono::seconds kVcpuPatience{1};  // for numbers only
 
@@ -163,7 +166,7 @@ void Session::CallOffArrival() {
   const std::lock_guard operation(operation_mutex_);
   if (ended() || (came_governed() && phase() == RecordPhase::kActive)) return;
   const bool opened = state_ == control::RegionState::kDetaching || phase() == RecordPhase::kArriving;
-  if (opened && !EndWaitingQemu()) {
+  if ((opened || StreamHasBegun()) && !EndWaitingQemu()) {
     // It might still run, with memory that never came: its threads wait, as for a sponsor that is away.
     Tell(control::Severity::kError, control::EventKind::kAlarm,
          "the migration was called off and the QEMU that waited does not end: end it by hand, it must not run");
@@ -182,17 +185,34 @@ void Session::CallOffArrival() {
   ended_.store(true, std::memory_order_release);
 }
 
-bool Session::EndWaitingQemu() {
+bool Session::MemoryIsElsewhere() const {
+  const bool from_image = store::IsImage(record_.lease.lease.key.id) || record_.image.has_value();
+  return from_image && record_.phase == RecordPhase::kAttaching;
+}
+
+bool Session::StreamHasBegun() {
   const auto monitor = Monitor();
-  const Deadline deadline = Deadline::After(kQuitPatience);
-  if (monitor) (void)monitor->Execute("quit", guest::Json::object(), deadline);
+  if (!monitor) return true;
+  const auto answer = monitor->Execute("query-migrate", guest::Json::object(), Deadline::After(kAnswerPatience));
+  if (!answer.ok()) return true;  // its main loop may be waiting for a page of the VM that it loads
+  const std::string status = answer->value("status", "none");
+  return status != "none" && status != "setup" && status != "failed" && status != "cancelled";
+}
+
+bool Session::EndWaitingQemu() {
   const guest::ProcessId process{record_.pid, record_.start_time};
-  while (!deadline.Passed()) {
-    const auto now = guest::IdentifyProcess(process.pid);
-    if (!now.ok() || *now != process) return true;
-    std::this_thread::sleep_for(Millis(10));
-  }
-  return false;
+  const auto pidfd = os::PidfdOpen(process.pid);
+  const auto now = guest::IdentifyProcess(process.pid);  // after it was opened: it is the one that is held
+  if (!pidfd.ok() || !now.ok() || *now != process) return true;
+  const auto ends = [&pidfd](Deadline deadline) {
+    while (os::PidfdAlive(*pidfd) && !deadline.Passed()) std::this_thread::sleep_for(Millis(10));
+    return !os::PidfdAlive(*pidfd);
+  };
+  const Deadline asked = Deadline::After(kAnswerPatience);
+  if (const auto monitor = Monitor()) (void)monitor->Execute("quit", guest::Json::object(), asked);
+  if (ends(asked)) return true;
+  if (const Status killed = os::PidfdKill(*pidfd); !killed.ok()) Log().warn("{}: {}", name_, killed.ToString());
+  return ends(Deadline::After(kQuitPatience));
 }
 
 std::shared_ptr<guest::Qmp> Session::Monitor() {

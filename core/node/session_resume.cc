@@ -115,6 +115,14 @@ Status Session::TakeBack() {
 
 /// Nothing of it is away: its process is gone, or it was being attached or ending. End gives back what is left.
 Status Session::CloseWhatEnded(bool alive) {
+  if (alive && MemoryIsElsewhere()) {
+    if (!EndWaitingQemu()) {
+      return Status(ErrorCode::kUnavailable, "the QEMU that waits for a VM does not end: end process " +
+                                                 std::to_string(record_.pid) + " by hand, it must not run",
+                    ErrorScope::kRegion);
+    }
+    alive = false;
+  }
   if (alive && record_.target_fd >= 0) {
     (void)guest::CloseUffdInTarget({record_.pid, record_.start_time}, record_.target_fd,
                                    Deadline::After(std::chrono::seconds(2)));

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <string>
 
 namespace heca::os {
@@ -23,6 +24,11 @@ Result<unique_fd> PidfdGetfd(const unique_fd& pidfd, int fd) {
                                         " (needs CAP_SYS_PTRACE over the process)");
   }
   return unique_fd(static_cast<int>(copy));
+}
+
+Status PidfdKill(const unique_fd& pidfd) {
+  if (::syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0U) == 0) return Status();
+  return Status::FromErrno(errno, "pidfd_send_signal");
 }
 
 bool PidfdAlive(const unique_fd& pidfd) {

@@ -16,6 +16,9 @@ namespace heca::os {
 /// A copy of descriptor `fd` of the process, close-on-exec. Needs the right to ptrace it.
 [[nodiscard]] Result<unique_fd> PidfdGetfd(const unique_fd& pidfd, int fd);
 
+/// SIGKILL. kNotFound: it has ended.
+[[nodiscard]] Status PidfdKill(const unique_fd& pidfd);
+
 /// False once the process has ended, reaped or not.
 [[nodiscard]] bool PidfdAlive(const unique_fd& pidfd);
 

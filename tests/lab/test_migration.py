@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -133,6 +134,39 @@ def test_a_thread_that_touches_memory_before_the_source_lets_go_is_told_of(bench
     stays_here(source, here, there)
     assert [event["kind"] for event in there.events()].count("early-fault") == 1
     destination.process.wait(10)
+
+
+def goes_on_by_itself(bench: Bench) -> tuple[Hecad, Hecad, Qemu, Qemu]:
+    """The source's hecad has died at the switch-over, and QEMU goes on, as libvirt would have told it. Nobody has told the
+    destination, whose QEMU waits for its first page."""
+    there = bench.compute(name="there")
+    here = bench.compute(there, name="here", fail="crash-at-switch-over=crash")
+    source, destination = pair(bench)
+    with pytest.raises(CommandFailed):
+        here.migrate(source, destination, "there")
+    here.wait_exit()
+    here.fail = ""
+    source.qmp.execute("migrate-continue", state="pre-switchover")
+    there.wait_event("early-fault")
+    return here, there, source, destination
+
+
+def test_a_vm_that_goes_on_without_hecads_word_arrives_when_hecad_is_back(bench: Bench) -> None:
+    here, there, _, destination = goes_on_by_itself(bench)
+    here.start()
+    destination.guest.wait_ticks(2, 60)
+    assert destination.guest.verify() == 0
+    destination.guest.check()
+    wait_until(lambda: there.regions() == [], 60, "all memory has come")
+
+
+def test_a_vm_that_goes_on_without_hecads_word_never_runs_on_zeros(bench: Bench) -> None:
+    """The next hecad of the destination knows of no Open: the QEMU ends, and runs nothing."""
+    _, there, _, destination = goes_on_by_itself(bench)
+    there.kill()
+    there.start()
+    assert destination.process.wait(20) == -signal.SIGKILL
+    assert destination.guest.ticks() == []
 
 
 def test_the_destinations_hecad_crashes_at_the_switch(bench: Bench) -> None:

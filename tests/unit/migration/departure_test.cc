@@ -172,6 +172,11 @@ struct FakeDestination final : control::MigrationApi {
   }
   Status Open(const RegionId&, const control::LeaseKey&) override {
     diary.push_back("open");
+    if (!opens.empty()) {
+      const Status answer = opens.front();
+      opens.erase(opens.begin());
+      return answer;
+    }
     return open;
   }
   Status Tell(const RegionId&, const control::LeaseKey&, control::PageNews news,
@@ -212,7 +217,7 @@ struct FakeDestination final : control::MigrationApi {
   }
   Diary& diary;
   Status prepare, place, open;
-  std::vector<Status> places;
+  std::vector<Status> places, opens;
   std::vector<control::Placement> placed;
   std::vector<control::PageRun> holes, changed;
   std::vector<Status> tells;
@@ -402,6 +407,26 @@ TEST_F(DepartureTest, ADestinationThatCannotBeOpenedGetsNothing) {
   ExpectHere();
   EXPECT_FALSE(Has(diary_, "continue"));
   EXPECT_LT(At(diary_, "cancel"), At(diary_, "withdraw")) << "first it must be known whose the VM is";
+}
+
+TEST_F(DepartureTest, WhereQemuHasGoneOnByItselfTheDestinationIsToldUntilItHears) {
+  there_.opens = {Broken("link"), Broken("link")};
+  vm_.cancels = {false};  // libvirt has let it go on
+  vm_.decided = std::optional<bool>();
+  const auto summary = Run();
+  ASSERT_TRUE(summary.ok()) << summary.status().ToString();
+  EXPECT_EQ(std::count(diary_.begin(), diary_.end(), "open"), 3);
+  EXPECT_FALSE(Has(diary_, "withdraw"));
+}
+
+TEST_F(DepartureTest, WhereQemuHasGoneOnToADestinationThatHasGivenUpNothingIsSaidToHaveArrived) {
+  there_.open = Status(ErrorCode::kNotFound, "no VM is on its way");
+  vm_.cancels = {false};
+  vm_.decided = std::optional<bool>();
+  image_.given_back = true;
+  EXPECT_EQ(Run().status().code(), ErrorCode::kDataLoss);
+  EXPECT_EQ(departure_->phase(), Phase::kLost);
+  EXPECT_FALSE(Has(diary_, "fence")) << "all of it is here: who continues it by hand is right";
 }
 
 TEST_F(DepartureTest, QemuFailsInTheGap) {

@@ -209,6 +209,7 @@ TEST_F(DeparturesTest, OpenedAndCompletedIsLentUntilItIsGivenBack) {
   Restart();
   EXPECT_EQ(ReadPage(lease_.key, 3).value(), 'x') << "lent when Resume returns";
   ExpectThere();
+  EXPECT_EQ(there_.Look(kRegion, lease_.key, 0).value().state, control::ArrivalState::kOpen);
   EXPECT_FALSE(vm_.Capability(kIgnoreShared));
   EXPECT_EQ(vm_.RunState(), "postmigrate");
   EXPECT_EQ(vm_.Asked("cont"), 0U);
@@ -222,7 +223,33 @@ TEST_F(DeparturesTest, OpenedAndDeviceIsAskedAgainAndMayComplete) {
   const std::size_t before = vm_.Asked("query-migrate");
   WaitUntil([&] { return vm_.Asked("query-migrate") > before + 1; });
   EXPECT_EQ(vm_.Asked("migrate_cancel"), 0U);
+  EXPECT_EQ(there_.Look(kRegion, lease_.key, 0).value().state, control::ArrivalState::kOpen) << "or QEMU waits for ever";
   EXPECT_EQ(ReadPage(lease_.key, 3).value(), 'x');
+  vm_.Stream("completed");
+  ExpectThere();
+}
+
+TEST_F(DeparturesTest, OpenedAndDeviceOfADestinationThatHasGivenUpGoesOnHere) {
+  Leave(DepartureStage::kOpened);
+  ASSERT_TRUE(there_.Abort(kRegion, lease_.key, "its QEMU has ended").ok());
+  vm_.Stream("device");
+  Restart();
+  WaitUntil([&] { return Journal().empty() && ram_.names() == 1; });
+  EXPECT_EQ(vm_.Asked("migrate_cancel"), 1U);
+  EXPECT_FALSE(IsOffered(id()));
+  EXPECT_EQ(vm_.RunState(), "running");
+}
+
+TEST_F(DeparturesTest, OpenedAndDeviceOfADestinationOutOfReachIsAskedAgain) {
+  Leave(DepartureStage::kOpened);
+  there_.FailWith(Status(ErrorCode::kUnavailable, "link"));
+  vm_.Stream("device");
+  Restart();
+  const std::size_t before = vm_.Asked("query-migrate");
+  WaitUntil([&] { return vm_.Asked("query-migrate") > before + 1; });
+  EXPECT_EQ(vm_.Asked("migrate_cancel"), 0U);
+  there_.FailWith(Status());
+  WaitUntil([&] { return there_.Look(kRegion, lease_.key, 0).value().state == control::ArrivalState::kOpen; });
   vm_.Stream("completed");
   ExpectThere();
 }
