@@ -14,7 +14,7 @@ from typing import Any
 from lab.deadline import LabError
 from lab.openstack.network import Connection
 
-COMPUTE_VERSION = "2.93"    # Nova 26's newest
+COMPUTE_VERSION = "2.92"    # the newest that the client of Debian 12 speaks
 PLACEMENT_VERSION = "1.39"  # Placement 8's newest
 
 
