@@ -12,6 +12,7 @@
 #include "control/grpc_channel.h"
 #include "control/status_map.h"
 #include "control/stream_reader.h"
+#include "control/unary_call.h"
 #include "heca/v1/node.grpc.pb.h"
 
 namespace heca::control {
@@ -34,15 +35,17 @@ class NodeClient::Impl {
   explicit Impl(const NodeClientOptions& options)
       : call_timeout_(options.call_timeout),
         silence_timeout_(options.silence_timeout),
+        cancelled_(options.cancelled),
         peer_("hecad at " + options.socket_path),
         stub_(v1::NodeService::NewStub(OpenChannel("unix:" + options.socket_path, CredentialsOfLocalClient()))) {}
 
   template <class Request, class Reply>
-  Status Send(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Reply*), const Request& request,
-              Reply& reply) {
+  Status Send(UnaryMethod<Stub, Request, Reply> method, const Request& request, Reply& reply) {
     grpc::ClientContext context;
     SetTimeout(context, call_timeout_);
-    return Explain(((*stub_).*method)(&context, request, &reply));
+    const UnaryOutcome outcome = CallUnary(*stub_, method, context, request, reply, cancelled_);
+    if (outcome.cancelled) return Status(ErrorCode::kAborted, peer_ + ": the call was given up before it was answered");
+    return Explain(outcome.status);
   }
 
   /// Attach, Limit, Detach and Migrate: progress goes to the sink, the rest of each message to `on_reply`.
@@ -128,6 +131,7 @@ class NodeClient::Impl {
 
   const Millis call_timeout_;
   const Millis silence_timeout_;
+  const std::function<bool()> cancelled_;
   const std::string peer_;
   const std::unique_ptr<Stub> stub_;
 };
@@ -180,12 +184,12 @@ Status NodeClient::Steer(const SteerSpec& spec) {
   v1::SteerRequest request;
   ToMessage(spec, request);
   v1::SteerReply reply;
-  return impl_->Send(&Stub::Steer, request, reply);
+  return impl_->Send(&Stub::AsyncSteer, request, reply);
 }
 
 Result<std::vector<MigrationInfo>> NodeClient::Migrations() {
   v1::ListMigrationsReply reply;
-  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::ListMigrations, v1::ListMigrationsRequest(), reply));
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::AsyncListMigrations, v1::ListMigrationsRequest(), reply));
   return ListFrom<MigrationInfo>(reply.migrations());
 }
 
@@ -196,7 +200,7 @@ Status NodeClient::OnDomain(const DomainEvent& event) {
   request.set_phase(Utf8(event.phase));
   request.set_xml(Utf8(event.xml));
   v1::DomainReply reply;
-  return impl_->Send(&Stub::OnDomain, request, reply);
+  return impl_->Send(&Stub::AsyncOnDomain, request, reply);
 }
 
 Result<RegionInfo> NodeClient::Resolve(const RegionId& region, LostPages how) {
@@ -204,13 +208,13 @@ Result<RegionInfo> NodeClient::Resolve(const RegionId& region, LostPages how) {
   request.set_region(Utf8(region));
   request.set_how(EnumTo<v1::LostPages>(how));
   v1::RegionInfo reply;
-  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::Resolve, request, reply));
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::AsyncResolve, request, reply));
   return FromMessage(reply);
 }
 
 Result<std::vector<RegionInfo>> NodeClient::Regions() {
   v1::ListRegionsReply reply;
-  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::ListRegions, v1::ListRegionsRequest(), reply));
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::AsyncListRegions, v1::ListRegionsRequest(), reply));
   return ListFrom<RegionInfo>(reply.regions());
 }
 
@@ -218,7 +222,7 @@ Result<RegionInfo> NodeClient::Region(const RegionId& region) {
   v1::GetRegionRequest request;
   request.set_region(Utf8(region));
   v1::RegionInfo reply;
-  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::GetRegion, request, reply));
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::AsyncGetRegion, request, reply));
   return FromMessage(reply);
 }
 
@@ -226,25 +230,25 @@ Result<std::vector<RegionStats>> NodeClient::Stats(const RegionId& region) {
   v1::GetStatsRequest request;
   request.set_region(Utf8(region));
   v1::GetStatsReply reply;
-  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::GetStats, request, reply));
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::AsyncGetStats, request, reply));
   return ListFrom<RegionStats>(reply.stats());
 }
 
 Result<NodeInfo> NodeClient::About() {
   v1::NodeInfo reply;
-  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::About, v1::AboutRequest(), reply));
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::AsyncAbout, v1::AboutRequest(), reply));
   return FromMessage(reply);
 }
 
 Result<std::vector<PeerInfo>> NodeClient::Nodes() {
   v1::ListNodesReply reply;
-  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::ListNodes, v1::ListNodesRequest(), reply));
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::AsyncListNodes, v1::ListNodesRequest(), reply));
   return ListFrom<PeerInfo>(reply.nodes());
 }
 
 Result<std::vector<DoctorCheck>> NodeClient::Doctor() {
   v1::DoctorReply reply;
-  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::Doctor, v1::DoctorRequest(), reply));
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::AsyncDoctor, v1::DoctorRequest(), reply));
   return ListFrom<DoctorCheck>(reply.checks());
 }
 
@@ -252,7 +256,7 @@ Status NodeClient::Events(const EventQuery& query, EventSink& sink) { return imp
 
 Result<std::vector<LeaseInfo>> NodeClient::Leases() {
   v1::ListLeasesReply reply;
-  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::ListLeases, v1::ListLeasesRequest(), reply));
+  HECA_RETURN_IF_ERROR(impl_->Send(&Stub::AsyncListLeases, v1::ListLeasesRequest(), reply));
   return ListFrom<LeaseInfo>(reply.leases());
 }
 
@@ -261,7 +265,7 @@ Status NodeClient::FreeLease(LeaseId lease, bool force) {
   request.set_lease(lease.value());
   request.set_force(force);
   v1::FreeLeaseReply reply;
-  return impl_->Send(&Stub::FreeLease, request, reply);
+  return impl_->Send(&Stub::AsyncFreeLease, request, reply);
 }
 
 }  // namespace heca::control

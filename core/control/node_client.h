@@ -2,6 +2,7 @@
 // NodeApi of the hecad on this host, over its unix socket. Connects at the first call, and again when hecad is back.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,6 +17,9 @@ struct NodeClientOptions {
   Millis call_timeout{30'000};  ///< of calls without progress
   /// Attach, Limit, Detach and Migrate may take as long as they need, but hecad tells every second that it is alive.
   Millis silence_timeout{30'000};
+  /// Asked every 100 ms, on the calling thread, while a call without progress waits: true ends it with kAborted, and what
+  /// hecad makes of it is not known. Empty: such calls are waited for. Does not throw.
+  std::function<bool()> cancelled{};
 };
 
 /// Thread-safe. When a sink says Cancelled, the call returns within half a second, and hecad stops as NodeApi says.

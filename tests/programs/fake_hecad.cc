@@ -2,9 +2,9 @@
 // A hecad that governs nothing: FakeNode behind the real local server, for tests of hecactl as a program.
 //   fake_hecad SOCKET [steps=N | endless | fail=CODE | departs=DOMAIN | stays=PHASE]...
 // steps=N makes attach, limit, detach and migrate report N steps at 10 ms each; endless lets them run until they are
-// cancelled; fail=CODE (a number of ErrorCode) lets every call fail. departs=DOMAIN tells, one a question from the second on,
-// the phases of a departure of this domain, and the last one for ever: its end, or with stays=PHASE this one. Ends at SIGTERM or when its standard
-// input closes.
+// cancelled, of which an event tells; fail=CODE (a number of ErrorCode) lets every call fail. departs=DOMAIN tells, one a
+// question from the second on, the phases of a departure of this domain, and the last one for ever: its end, or with
+// stays=PHASE this one. Ends at SIGTERM or when its standard input closes.
 #include <poll.h>
 #include <unistd.h>
 
@@ -73,7 +73,15 @@ int main(int argc, char** argv) {
   for (int i = 2; i < argc; ++i) {
     const std::string word = argv[i];
     if (word.starts_with("steps=")) fake.script = Paced(std::strtoull(word.c_str() + 6, nullptr, 10));
-    if (word == "endless") fake.script = FakeNode::UntilCancelled;
+    if (word == "endless") {
+      fake.script = [&fake](heca::control::ProgressSink& progress) {
+        heca::Status ended = FakeNode::UntilCancelled(progress);
+        heca::control::Event event = heca::testing::SampleEvent();
+        event.text = ended.message();
+        fake.Tell(event);
+        return ended;
+      };
+    }
     if (word.starts_with("departs=")) departing.Domain(word.substr(8));
     if (word.starts_with("stays=")) departing.StayAt(word.substr(6));
     if (word.starts_with("fail=")) {

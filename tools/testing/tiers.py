@@ -119,7 +119,7 @@ TWO_AT_ONCE = ("-n", "2", "--dist", "loadfile")
 
 
 def python() -> Results:
-    build("dev", ["hecad", "hecactl", "fake_hecad", "heca-hook", "heca-hook-tell"])
+    build("dev", ["hecad", "hecactl", "fake_hecad", "heca-hook", "heca-hook-tell", "_core"])
     return pytest("tests/python", *TWO_AT_ONCE)
 
 
@@ -274,7 +274,7 @@ class Tier:
 
 TIERS: dict[str, Tier] = {
     "lint": Tier("nothing but the sources", lint),
-    "python": Tier("python3-pytest and a dev build", python),
+    "python": Tier("python3-pytest and a dev build; root for userfaultfd, or skips", python),
     "unit": Tier("a dev build; root for userfaultfd, or skips", unit),
     "integration": Tier("a dev build, root, /dev/userfaultfd", integration, mostly_waits=True),
     "lab": Tier("a dev build, root, qemu-system-x86_64, libvirtd, namespaces, 4 GiB of /dev/shm", lab,

@@ -318,6 +318,31 @@ TEST_F(NodeRpc, AClientThatCancelsStopsTheOperation) {
   EXPECT_EQ(at_node.code(), ErrorCode::kAborted);
 }
 
+TEST_F(NodeRpc, AQuestionThatTheCallerGivesUpEnds) {
+  const std::string path = directory_.path() + "/silent.sock";
+  const SilentServer silent(path);
+  std::atomic<int> asked{0};
+  NodeClientOptions options{.socket_path = path, .call_timeout = seconds(30)};
+  const auto caller = std::this_thread::get_id();
+  options.cancelled = [&] {
+    EXPECT_EQ(std::this_thread::get_id(), caller);
+    return ++asked >= 3;
+  };
+  const auto client = NodeClient::Create(options).value();
+  const auto start = Clock::now();
+  const Status status = client->About().status();
+  EXPECT_EQ(status.code(), ErrorCode::kAborted) << status.ToString();
+  EXPECT_EQ(asked, 3) << "asked until it says so, and no more";
+  EXPECT_LT(Clock::now() - start, seconds(2));
+}
+
+TEST_F(NodeRpc, AQuestionThatNobodyGivesUpIsAnswered) {
+  const auto client = Client({.cancelled = [] { return false; }});
+  EXPECT_TRUE(client->About().ok());
+  node_.FailWith(Status(ErrorCode::kNotFound, "not here", ErrorScope::kRegion));
+  EXPECT_EQ(client->Regions().status().code(), ErrorCode::kNotFound);
+}
+
 TEST_F(NodeRpc, AServerThatStopsCancelsItsOperations) {
   std::atomic<bool> running{false};
   node_.script = [&](ProgressSink& sink) {
