@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every private symbol of Nova on which this package leans, with the releases in which it was looked at; and what
+differs between releases and between their ways of running threads.
+
+A symbol that a new release has lost is said at start-up by `check`, and by the unit tests, which run against each.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from nova.virt.libvirt import driver as libvirt_driver
+
+# Nova 26.2 (Zed, Debian 12, eventlet) and 34.0 (2026.2, native threads or eventlet).
+CHECKED_ON = ("26.2.2", "34.0.0")
+
+# Methods of LibvirtDriver, private ones, that are overridden: (name, position of the instance in the arguments).
+OVERRIDDEN = {
+    "_get_guest_xml": 1,  # (context, instance, ...) -> str; every start but unrescue and resume takes its XML from here
+    "_create_guest": 2,  # (context, xml, instance, ...) -> Guest; every start but that of a soft reboot passes here
+    "_resume_guest_after_snapshot": 3,  # (context, live, power_state, instance, guest); launches without _create_guest
+    "_live_migration_operation": 1,  # (context, instance, dest, block_migration, migrate_data, guest, device_names)
+    "_live_migration_monitor": 1,  # (context, instance, guest, ...)
+}
+GUEST_OF_OPERATION = 5
+GUEST_OF_MONITOR = 2
+
+# Attributes of LibvirtDriver and of its parts that are used.
+USED = (
+    "_host",  # nova.virt.libvirt.host.Host: get_guest
+    "active_migrations",  # {instance uuid: deque}: a live migration is led by libvirt now
+    "vif_driver",  # nova.virt.libvirt.vif: get_config
+)
+
+Result = TypeVar("Result")
+
+
+def check(driver: Any) -> list[str]:
+    """Names that this Nova does not have. For the log: the driver starts all the same."""
+    base = libvirt_driver.LibvirtDriver
+    return [name for name in OVERRIDDEN if not callable(getattr(base, name, None))] + [
+        name for name in USED if not hasattr(driver, name)]
+
+
+def argument(args: Sequence[Any], kwargs: Mapping[str, Any], name: str, position: int) -> Any:
+    """Of a method that is overridden with (*args, **kwargs); `position` does not count self. None: not given."""
+    if name in kwargs:
+        return kwargs[name]
+    return args[position] if position < len(args) else None
+
+
+def replaced(args: Sequence[Any], kwargs: Mapping[str, Any], name: str, position: int,
+             value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The same arguments with another value for one of them."""
+    if name in kwargs:
+        return tuple(args), {**kwargs, name: value}
+    return (*args[:position], value, *args[position + 1:]), dict(kwargs)
+
+
+def instance_of(method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The instance among the arguments of an overridden private method."""
+    return argument(args, kwargs, "instance", OVERRIDDEN[method])
+
+
+def starts(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether these arguments of _create_guest start the domain, and do not only define it: (context, xml, instance,
+    power_on=True, pause=False, ...)."""
+    power_on = argument(args, kwargs, "power_on", 3)
+    return power_on is None or bool(power_on) or bool(argument(args, kwargs, "pause", 4))
+
+
+def libvirt() -> Any:
+    """The binding as Nova has imported it, which is None where it is not installed."""
+    return libvirt_driver.libvirt
+
+
+def domain_of(guest: Any) -> Any:
+    """libvirt's virDomain of a nova.virt.libvirt.guest.Guest, which keeps it to itself. (26.2, 34.0)"""
+    return guest._domain
+
+
+def in_native_thread(work: Callable[[], Result]) -> Result:
+    """Runs what blocks a thread of the operating system: every call of hecad's binding.
+
+    Under eventlet all of nova-compute is one such thread, so the call goes to eventlet's pool of real ones; where Nova
+    runs native threads it is made at once.
+    """
+    try:
+        from eventlet import patcher, tpool
+    except ImportError:
+        return work()
+    if not patcher.is_monkey_patched("thread"):
+        return work()
+    return tpool.execute(work)
+
+
+def in_background(name: str, work: Callable[[], None]) -> None:
+    """A thread in whatever way this process has them: eventlet has replaced threading by its own where it is used."""
+    threading.Thread(target=work, name=name, daemon=True).start()

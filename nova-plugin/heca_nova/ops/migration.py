@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Live migration of heca servers: Nova leads, libvirt carries the device state, the hecads move the memory.
+
+At the destination libvirt's hook tells hecad, which finds the source's; so a migration that Nova starts becomes heca's
+without a word from here, if the XML that the destination gets still says what it has to: Nova strips <memoryBacking>. And
+libvirt's own post-copy must stay off, because QEMU's does not go with RAM that is left out of its stream.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from nova import exception
+from oslo_log import log as logging
+
+from heca_nova import compat, domain, errors
+from heca_nova.hecad import Departure, Hecad
+from heca_nova.wish import Wish
+
+LOG = logging.getLogger(__name__)
+
+_LOOK_AGAIN_S = 1.0
+_SAVE_EVERY_S = 5.0
+# Nova's own word for a server that runs at its destination while memory follows; it can be neither aborted nor forced then.
+POST_COPY_STATUS = "running (post-copy)"
+
+
+class MovingGuest:
+    """A nova.virt.libvirt.guest.Guest whose memory hecad moves; whatever is not here is the guest's."""
+
+    def __init__(self, guest: Any, ops: MigrationOps) -> None:
+        self._moving = guest
+        self._ops = ops
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._moving, name)
+
+    def migrate(self, destination: str, **parameters: Any) -> Any:
+        """With XML that is repaired, and without libvirt's post-copy."""
+        if parameters.get("destination_xml"):
+            parameters["destination_xml"] = self._ops.incoming_xml(parameters["destination_xml"])
+        parameters["flags"] = parameters.get("flags", 0) & ~compat.libvirt().VIR_MIGRATE_POSTCOPY
+        return self._moving.migrate(destination, **parameters)
+
+    def get_job_info(self) -> Any:
+        """hecad's figures in place of the stream's, which has no RAM in it."""
+        info = self._moving.get_job_info()
+        if info.type == compat.libvirt().VIR_DOMAIN_JOB_UNBOUNDED:
+            departure = self._ops.under_way(self._moving.name)
+            if departure is not None and departure.total:
+                info.memory_total = departure.total
+                info.memory_processed = departure.done
+                info.memory_remaining = max(0, departure.total - departure.done)
+        return info
+
+
+class MigrationOps:
+    """Thread-safe. `options` is CONF.heca."""
+
+    def __init__(self, hecad: Hecad, options: Any) -> None:
+        self._hecad = hecad
+        self._options = options
+        self._followed_too_long: set[str] = set()
+
+    def check_destination(self, instance: Any) -> None:
+        """MigrationPreCheckError, with the reason, if the server's memory could not come here."""
+        try:
+            others = [node for node in self._hecad.nodes() if not node.itself]
+        except errors.HecaFault as fault:
+            raise exception.MigrationPreCheckError(reason=f"destination: {fault.reason}") from fault
+        hook = self._options.libvirt_hook
+        if hook and not os.access(hook, os.X_OK):
+            raise exception.MigrationPreCheckError(
+                reason=f"destination: heca's libvirt hook {hook} is missing, so libvirt would move {instance.name} without "
+                       "its memory's lease; install it, and restart libvirtd once")
+        if not any(node.alive for node in others):
+            raise exception.MigrationPreCheckError(
+                reason="destination: its hecad reaches no other one; see [[peer]] in hecad.toml")
+
+    def check_source(self, instance: Any, wish: Wish) -> None:
+        """The same for a server that is here."""
+        try:
+            region = self._hecad.region(instance.name)
+            departure = self.under_way(instance.name)
+        except errors.HecaFault as fault:
+            raise exception.MigrationPreCheckError(reason=f"source: {fault.reason}") from fault
+        if wish.splits and (region is None or region.state != "active"):
+            state = "not governed" if region is None else f"{region.state} {region.trouble}".strip()
+            raise exception.MigrationPreCheckError(
+                reason=f"source: the memory of {instance.name} is {state}; it moves once it is active")
+        if departure is not None:
+            raise exception.MigrationPreCheckError(
+                reason=f"source: memory of {instance.name} still leaves for {departure.destination}")
+
+    def is_moving_heca(self, guest: Any) -> bool:
+        """Whether the running domain is one that hecad moves: it says so itself. One that was started without heca (mode
+        noop) has a heca flavor, and moves as any other."""
+        try:
+            return domain.mentions_heca(guest.get_xml_desc())
+        except compat.libvirt().libvirtError:  # it may have moved already
+            return False
+
+    def incoming_xml(self, xml: str) -> str:
+        try:
+            return domain.repair_incoming(xml, qmp_directory=self._options.qmp_directory)
+        except ValueError as error:
+            raise errors.NotGovernable(str(error)) from error
+
+    def under_way(self, name: str) -> Departure | None:
+        """The migration that takes this domain away, if hecad knows one that is not over. None as well if hecad is away:
+        libvirt's word decides, hecad's is for people."""
+        try:
+            departure = self._latest(name)
+        except errors.HecaFault as fault:
+            LOG.debug("No progress of %s: %s", name, fault)
+            return None
+        return departure if departure is not None and not departure.over else None
+
+    def force_complete(self, instance: Any) -> None:
+        """It changes over as soon as it can; what is left of its memory follows."""
+        self._hecad.switch_now(instance.name)
+
+    def await_arrival(self, instance: Any, save: Callable[[Departure], None]) -> None:
+        """After the change-over, until the destination has all of its memory, or arrival_timeout is over. Never raises:
+        the server runs there, whatever happens here. `save` is told how far it is."""
+        deadline = time.monotonic() + self._options.arrival_timeout
+        saved = 0.0
+        while True:
+            try:
+                departure = self._latest(instance.name)
+            except errors.HecaFault as fault:
+                LOG.warning("Whether its memory has arrived is not known: %s", fault, instance=instance)
+            else:
+                if departure is None or departure.over:
+                    self._say_how_it_ended(instance, departure)
+                    return
+                if time.monotonic() - saved >= _SAVE_EVERY_S:
+                    saved = time.monotonic()
+                    save(departure)
+            if time.monotonic() >= deadline:
+                LOG.warning("Its memory has not all arrived %g s after the change-over. The migration is called "
+                            "completed; `hecactl migrations` on this host shows how it goes on",
+                            self._options.arrival_timeout, instance=instance)
+                self._followed_too_long.add(instance.name)
+                return
+            time.sleep(_LOOK_AGAIN_S)
+
+    def bytes_uncounted(self) -> int:
+        """Memory that still lies here of servers whose allocation here has ended: await_arrival gave them up."""
+        held = {d.domain: d.memory for d in self._hecad.departures() if not d.over}
+        self._followed_too_long &= held.keys()
+        return sum(held[name] for name in self._followed_too_long)
+
+    def _latest(self, name: str) -> Departure | None:
+        return max((d for d in self._hecad.departures() if d.domain == name), key=lambda d: d.started_at, default=None)
+
+    @staticmethod
+    def _say_how_it_ended(instance: Any, departure: Departure | None) -> None:
+        if departure is None:
+            LOG.warning("hecad knows nothing of this migration: libvirt has moved the memory by itself. Is heca's hook "
+                        "installed at the destination?", instance=instance)
+        elif departure.ok:
+            LOG.info("All of its memory has arrived at %s", departure.destination, instance=instance)
+        else:
+            LOG.error("It has left, and its memory did not all arrive at %s: %s", departure.destination,
+                      departure.trouble, instance=instance)
+
+
+def saver(migrate_data: Any) -> Callable[[Departure], None]:
+    """Writes how far it is into Nova's record of the migration, from which `server migration list` reads it."""
+    def save(departure: Departure) -> None:
+        try:
+            migration = migrate_data.migration
+            migration.status = POST_COPY_STATUS
+            migration.memory_total = departure.total or departure.memory
+            migration.memory_processed = departure.done
+            migration.memory_remaining = max(0, migration.memory_total - departure.done)
+            migration.save()
+        except Exception as error:  # a record that is missing or cannot be written must not end what cannot be ended
+            LOG.warning("The migration's progress cannot be saved: %s", error)
+
+    return save
+
+
+def with_guest(ops: MigrationOps, args: tuple[Any, ...], kwargs: dict[str, Any],
+               position: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a method of LibvirtDriver's live migration, with a MovingGuest where hecad moves the memory."""
+    guest = compat.argument(args, kwargs, "guest", position)
+    if isinstance(guest, MovingGuest) or not ops.is_moving_heca(guest):
+        return args, kwargs
+    return compat.replaced(args, kwargs, "guest", position, MovingGuest(guest, ops))
