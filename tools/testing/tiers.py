@@ -141,7 +141,7 @@ def lab_openstack(environment: Mapping[str, str] | None = None) -> Results:
     if run(["tools/install-packages", "openstack"], log) != 0:
         print(log.read_text(errors="replace")[-4000:])
         return Results(failures=["lab-openstack: its packages cannot be installed"])
-    build("dev", ["hecad", "hecactl", "heca-hook", "heca-hook-tell"])
+    build("dev", ["hecad", "hecactl", "heca-hook", "heca-hook-tell", "_core"])
     return pytest(OPENSTACK, environment=environment)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from lab.deadline import wait_until
 from lab.hosts import Hosts
+from lab.openstack import plugins
 from lab.openstack.client import Client
 from lab.openstack.compute import Compute
 from lab.openstack.control import ControlPlane
@@ -24,20 +25,20 @@ from lab.openstack.images import Images
 from lab.openstack.ssh import Ssh
 
 STOCK = "libvirt.LibvirtDriver"
+HECA = "heca.HecaLibvirtDriver"
 
 
 class Cloud:
     """The constructor returns when both computes can be scheduled to, after `ready_s` seconds; `times` says when what was
     done. `lends`: what the sponsor has. close() takes all of it down, and so does a constructor that fails."""
 
-    def __init__(self, logs: Path, driver: str = STOCK, lends: str = "1GiB", memory_mib: int = 2048,
-                 environment: dict[str, str] | None = None) -> None:
+    def __init__(self, logs: Path, driver: str = HECA, lends: str = "1GiB", memory_mib: int = 1024) -> None:
         self.logs = logs
         self.times: dict[str, float] = {}
         self._stack = ExitStack()
         self._began = time.monotonic()
         try:
-            self._build(driver, lends, memory_mib, environment or {})
+            self._build(driver, lends, memory_mib)
         except BaseException:
             self.close()
             raise
@@ -46,12 +47,14 @@ class Cloud:
     def _did(self, what: str) -> None:
         self.times[what] = round(time.monotonic() - self._began, 1)
 
-    def _build(self, driver: str, lends: str, memory_mib: int, environment: dict[str, str]) -> None:
+    def _build(self, driver: str, lends: str, memory_mib: int) -> None:
+        environment = plugins.install()
+        self._did("heca's Python packages")
         self.hosts = Hosts(self.logs, count=2, donate="0", lender=lends, memory_mib=memory_mib, hook=True)
         self._stack.callback(self.hosts.close)
         self._did("hosts with libvirtd and hecad")
         neighbours = {host.name: host.far for host in self.hosts.hosts}
-        self.control = ControlPlane(self.hosts.switch.join(), neighbours, self.logs)
+        self.control = ControlPlane(self.hosts.switch.join(), neighbours, self.logs, environment)
         self._stack.callback(self.control.close)
         self.control.start()
         self._did("control plane's programs started, databases made")

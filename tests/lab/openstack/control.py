@@ -11,6 +11,7 @@ import base64
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -44,11 +45,12 @@ def make_keys(repository: Path) -> None:
 
 
 class ControlPlane:
-    """`place` is its host's place in the network, whose other hosts are `neighbours`. The constructor starts what needs nothing; start() the
-    rest. `api` is the administrator. close() takes all of it down."""
+    """`place` is its host's place in the network, whose other hosts are `neighbours`; `environment`: more of it, for Nova. The
+    constructor starts what needs nothing; start() the rest. `api` is the administrator. close() takes all of it down."""
 
-    def __init__(self, place: Namespace, neighbours: dict[str, str], logs: Path) -> None:
-        self._logs = logs
+    def __init__(self, place: Namespace, neighbours: Mapping[str, str], logs: Path,
+                 environment: Mapping[str, str]) -> None:
+        self._logs, self._environment = logs, environment
         self._stack = ExitStack()
         self.daemons: dict[str, Daemon] = {}
         self.network = Path("/run/netns") / place.namespace
@@ -135,13 +137,14 @@ class ControlPlane:
         self._stack.callback(daemon.close)
 
     def _serve(self, name: str, program: str, service: str, processes: int = 1, **environment: str) -> None:
-        self._keep(serve(name, self.host, program, PORTS[service], self._logs / f"{name}.log", environment, processes))
+        self._keep(serve(name, self.host, program, PORTS[service], self._logs / f"{name}.log",
+                         {**self._environment, **environment}, processes))
 
     def _run_nova(self) -> None:
         self._serve("nova-api", "nova-api-wsgi", "compute", processes=2, OS_NOVA_CONFIG_DIR=f"{self._conf}/nova")
         for name in ("nova-conductor", "nova-scheduler"):
             self._keep(Daemon(name, self.host, [name, "--config-file", f"{self._conf}/nova/nova.conf"],
-                              self._logs / f"{name}.log"))
+                              self._logs / f"{name}.log", self._environment))
         stub = Path(__file__).with_name("network_stub.py")
         self._keep(Daemon("network", self.host, [sys.executable, str(stub), self.host.far, str(PORTS["network"])],
                           self._logs / "network.log"))

@@ -25,7 +25,8 @@ def described(server: dict[str, Any]) -> str:
 
 
 class Server:
-    """Made by `openstack server create`; once it runs, find() gives `host`, `guest` and its domain's `name` there. What is done
+    """Made by `openstack server create`; once it runs, find() gives `host`, `guest` and its domain's
+    `name` and `pid` there. What is done
     to it is done by the client, what is waited for is asked of the API."""
 
     def __init__(self, cloud: Cloud, title: str, flavor: str, image: str, *options: str) -> None:
@@ -37,7 +38,7 @@ class Server:
         self.host: LibvirtHost
         self.name = ""
         self.guest: Workload
-        self._pid = 0
+        self.pid = 0
 
     # -- what Nova says
 
@@ -75,9 +76,9 @@ class Server:
         host = next(host for host in self.cloud.hosts.hosts if host.name == told["OS-EXT-SRV-ATTR:host"])
         name = str(told["OS-EXT-SRV-ATTR:instance_name"])
         pid = int((host.home / "run/libvirt/qemu" / f"{name}.pid").read_text())
-        if pid != self._pid:
+        if pid != self.pid:
             self._leave()
-            self.host, self.name, self._pid = host, name, pid
+            self.host, self.name, self.pid = host, name, pid
             self._console = Console(Path(host.virsh("ttyconsole", name).strip()))
             self.guest = Workload(self.title, self.state / console_file(self.id), self, self._console.type)
         return host
@@ -90,7 +91,7 @@ class Server:
     def poll(self) -> int | None:
         """For the workload: None while its QEMU lives."""
         try:
-            return None if "qemu" in os.readlink(f"/proc/{self._pid}/exe") else -1
+            return None if "qemu" in os.readlink(f"/proc/{self.pid}/exe") else -1
         except OSError:
             return -1
 
