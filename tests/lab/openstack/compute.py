@@ -15,8 +15,8 @@ STATE = Path("/var/lib/nova")  # the same on every host: its paths are in the XM
 
 
 class Compute:
-    """One of a host that has libvirt. start(), kill(), start() again is the crash that users have. `environment`: more of it, for
-    the process."""
+    """One of a host that has libvirt. start(), kill(), start() again is the crash that users have. `environment`: more of
+    it, for the process."""
 
     def __init__(self, host: LibvirtHost, control: str, driver: str, logs: Path,
                  environment: Mapping[str, str] | None = None) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from lab.deadline import wait_until
@@ -51,18 +52,23 @@ def is_aggregated(server: Server, limit: int = LOCAL_MIB * MIB, seconds: float =
     assert not ignore_shared(server.host, server.name)
 
 
+def _counts(cloud: Cloud, host: str, wanted: tuple[int, int]) -> bool:
+    usages = cloud.usages(host)
+    return (usages.get("MEMORY_MB", 0), usages.get("CUSTOM_HECA_REMOTE_MB", 0)) == wanted
+
+
 def is_counted(server: Server, seconds: float = 60) -> None:
     """Placement has its two parts where it is, and nothing of it elsewhere."""
     cloud = server.cloud
     for host in cloud.hosts.hosts:
         there = host is server.host
-        wanted = {"MEMORY_MB": LOCAL_MIB if there else 0, "CUSTOM_HECA_REMOTE_MB": REMOTE_MIB if there else 0}
+        wanted = (LOCAL_MIB, REMOTE_MIB) if there else (0, 0)
+        wait_until(partial(_counts, cloud, host.name, wanted), seconds,
+                   f"placement counts {wanted} MiB, local and remote, on {host.name}", poll=0.5)
 
-        def right() -> bool:
-            usages = cloud.usages(host.name)
-            return {key: usages.get(key, 0) for key in wanted} == wanted
 
-        wait_until(right, seconds, f"placement counts {wanted} on {host.name}", poll=0.5)
+def _governs_nothing(hecad: Hecad) -> bool:
+    return hecad.regions() == []
 
 
 def nothing_is_left(cloud: Cloud, seconds: float = 60) -> None:
@@ -72,7 +78,7 @@ def nothing_is_left(cloud: Cloud, seconds: float = 60) -> None:
     wait_until(lambda: sponsor.leases() == [], seconds, "the sponsor has lent nothing", poll=0.2)
     for compute, hecad in zip(cloud.computes, cloud.hosts.hecads, strict=True):
         host = compute.host
-        wait_until(lambda: hecad.regions() == [], seconds, f"no region on {host.name}", poll=0.2)
+        wait_until(partial(_governs_nothing, hecad), seconds, f"no region on {host.name}", poll=0.2)
         assert all(value == 0 for value in cloud.usages(host.name).values())
         assert host.virsh("list", "--all", "--name").split() == []
         assert compute.instances() == []

@@ -115,7 +115,8 @@ class Server:
         self.cloud.client.run("server", *words, self.id, seconds=seconds)
 
     def live_migrate(self, to: str, seconds: float = 300, meanwhile: Callable[[], None] | None = None) -> dict[str, Any]:
-        """Nova's record of it once it is over, well or not; the server has no task then. `meanwhile` is called once it has begun."""
+        """Nova's record of it once it is over, well or not; the server has no task then. `meanwhile` is called once it has
+        begun."""
         before = len(self.migrations())
         self.run("migrate", "--live-migration", "--host", to)
         wait_until(lambda: len(self.migrations()) > before, 60, f"a migration of {self.title} to {to}", poll=0.2)
