@@ -33,7 +33,7 @@ class Client:
             "OS_PROJECT_DOMAIN_NAME": "Default", "OS_IDENTITY_API_VERSION": "3", "OS_REGION_NAME": config.REGION,
             "OS_COMPUTE_API_VERSION": COMPUTE_VERSION, **(environment or {})}
 
-    def run(self, *words: str, seconds: float = 120) -> str:
+    def run(self, *words: str, seconds: float = 300) -> str:
         """What it printed; ClientFailed if it did not end well."""
         try:
             done = subprocess.run(self._host.inside(["openstack", *words]), env=self._environment, text=True,
@@ -44,6 +44,6 @@ class Client:
             raise ClientFailed(words, done.returncode, done.stderr)
         return done.stdout
 
-    def ask(self, *words: str, seconds: float = 120) -> Any:
+    def ask(self, *words: str, seconds: float = 300) -> Any:
         """For commands that show something: the document."""
         return json.loads(self.run(*words, "--format", "json", seconds=seconds))

@@ -110,7 +110,7 @@ class Server:
 
     # -- what is done to it
 
-    def run(self, *words: str, seconds: float = 120) -> None:
+    def run(self, *words: str, seconds: float = 300) -> None:
         """`openstack server WORDS ID`."""
         self.cloud.client.run("server", *words, self.id, seconds=seconds)
 
