@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,6 +18,8 @@ from typing import Any, TypeVar
 from heca_nova import compat, errors
 
 Result = TypeVar("Result")
+
+_BUSY_AGAIN_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,18 @@ class Hecad:
             return compat.in_native_thread(lambda: question(client))
 
     def _operate(self, doing: str, timeout: float, start: Callable[[Any], Any]) -> None:
-        """`timeout` in seconds; it ends the wait, and the operation as far as hecad lets it end."""
+        """`timeout` in seconds; it ends the wait, and the operation as far as hecad lets it end. A region that is being
+        changed by somebody else, or has just come here, is BUSY: that passes."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                return self._operate_once(doing, max(0.0, deadline - time.monotonic()), start)
+            except errors.HecadRefused as refused:
+                if refused.code != "BUSY" or time.monotonic() >= deadline:
+                    raise
+            time.sleep(_BUSY_AGAIN_S)
+
+    def _operate_once(self, doing: str, timeout: float, start: Callable[[Any], Any]) -> None:
         binding = self._load()
         with errors.border(binding, doing):
             client = self._connected(binding)
@@ -151,8 +165,8 @@ class Hecad:
                 compat.in_native_thread(lambda: operation.result(timeout))
             except TimeoutError:
                 operation.cancel()
-                raise errors.HecadLate(f"{doing}: not done in {timeout:g} s; see `hecactl regions` on the compute "
-                                       "host") from None
+                raise errors.HecadLate(f"{doing}: not done in time ({timeout:g} s were left); see `hecactl regions` on "
+                                       "the compute host") from None
 
     def _load(self) -> Any:
         if self._binding is None:

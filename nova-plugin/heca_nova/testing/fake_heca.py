@@ -32,6 +32,10 @@ class Unavailable(Error):
     code = "UNAVAILABLE"
 
 
+class Busy(Error):
+    code = "BUSY"
+
+
 class ResourceExhausted(Error):
     code = "RESOURCE_EXHAUSTED"
 
@@ -119,6 +123,7 @@ class FakeHeca:
     def __init__(self) -> None:
         self.away = False
         self.hold = False  # operations do not end by themselves
+        self.busy = 0  # how many detaches are refused because somebody else changes the region
         self.region_table: dict[str, Region] = {}
         self.peers: list[Peer] = [Peer("compute", 0, 0, health="self"), Peer("m1", 64 << 30, 64 << 30)]
         self.departures: list[Migration] = []
@@ -188,6 +193,9 @@ class FakeClient:
 
     def detach(self, region: str) -> Operation:
         self._reach("detach", region)
+        if self._node.busy > 0:
+            self._node.busy -= 1
+            return Operation(error=Busy(f"region '{region}' is being changed by another call"))
         if self._node.hold:
             self._node.operations.append(Operation(held=True))
             return self._node.operations[-1]

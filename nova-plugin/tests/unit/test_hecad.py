@@ -61,9 +61,19 @@ def test_a_hecad_that_is_away_and_one_that_refuses(node: FakeHeca) -> None:
 
 def test_what_takes_too_long_is_called_off(node: FakeHeca) -> None:
     node.hold = True
-    with pytest.raises(errors.HecadLate, match=r"not done in 0\.5 s"):
+    with pytest.raises(errors.HecadLate, match="not done in time"):
         Hecad("/s", 1.0, node).detach(NAME, timeout=0.5)
     assert node.operations[-1].cancelled
+
+
+def test_what_is_busy_is_tried_again(node: FakeHeca) -> None:
+    make_region(node)
+    node.busy = 2
+    Hecad("/s", 1.0, node).detach(NAME, timeout=10.0)
+    assert NAME not in node.region_table
+    node.busy = 1000
+    with pytest.raises(errors.HecadRefused, match="by another call"):
+        Hecad("/s", 1.0, node).detach(NAME, timeout=0.3)
 
 
 def test_a_host_without_the_binding_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
