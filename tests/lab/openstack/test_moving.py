@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Live migrations that fail, and many that do not: Nova's state, placement and the hosts are right after each of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from lab.deadline import wait_until
+from lab.openstack.cloud import Cloud
+from lab.openstack.governed import (
+    WORKLOAD,
+    create_flavor,
+    hecad_of,
+    is_aggregated,
+    is_counted,
+    nothing_is_left,
+    other_host,
+)
+from lab.openstack.server import Server
+
+MIGRATIONS = 20
+
+
+@pytest.fixture(scope="module")
+def whole_server(cloud: Cloud) -> Iterator[Server]:
+    create_flavor(cloud, "mover")
+    server = Server(cloud, "mover", "mover", cloud.images.add("mover", WORKLOAD))
+    server.wait_boots()
+    yield server
+    server.close()
+    cloud.client.run("flavor", "delete", "mover")
+    nothing_is_left(cloud)
+
+
+@pytest.fixture
+def server(whole_server: Server) -> Iterator[Server]:
+    """Each test finds a cloud that is whole, and one that fails is alone with it."""
+    yield whole_server
+    hosts = whole_server.cloud.hosts
+    for number, hecad in enumerate(hosts.hecads):
+        if not hecad.alive() or hecad.fail:
+            hosts.restart_hecad(number)
+    whole_server.wait("ACTIVE", 120)
+    whole_server.find()
+
+
+def stays(server: Server, record: dict[str, object]) -> None:
+    """The migration has failed, and the server is where it was: for Nova, for placement, and with all of its memory."""
+    assert record["status"] in ("error", "failed", "cancelled"), record
+    told = server.wait("ACTIVE", 120)
+    assert told["OS-EXT-SRV-ATTR:host"] == record["source_compute"]
+    is_aggregated(server)
+    is_counted(server, 120)
+
+
+def test_without_hecad_at_the_destination_it_stays(server: Server) -> None:
+    number = next(number for number, host in enumerate(server.cloud.hosts.hosts) if host is not server.host)
+    server.cloud.hosts.hecads[number].terminate()
+    stays(server, server.live_migrate(server.cloud.hosts.hosts[number].name))
+
+
+# Either dies while the VM stands still, just before it could run at its destination.
+@pytest.mark.parametrize(("side", "point"), [
+    ("destination", "crash-at-open"),
+    pytest.param("source", "crash-at-switch-over", marks=pytest.mark.skip(
+        reason="hecad defect: where libvirt leads, the VM stands still for good. libvirt goes on without Open, the QEMU at the "
+               "destination waits for its first page, and the source's next hecad waits for its QEMU to say how it ended"))])
+def test_a_hecad_that_crashes_before_the_switch_costs_nothing(server: Server, side: str, point: str) -> None:
+    hosts = server.cloud.hosts
+    here = hosts.hosts.index(server.host)
+    number = here if side == "source" else 1 - here
+    hosts.restart_hecad(number, fail=f"{point}=crash")
+    hecad_of(server).wait_active(server.name, 60)
+
+    def restart() -> None:
+        hosts.hecads[number].wait_exit(180)
+        hosts.hecads[number].fail = ""
+        hosts.hecads[number].start()
+
+    stays(server, server.live_migrate(hosts.hosts[1 - here].name, meanwhile=restart))
+
+
+def test_suspended_after_a_migration_that_failed_it_keeps_all_of_its_memory(server: Server) -> None:
+    test_without_hecad_at_the_destination_it_stays(server)
+    server.run("suspend", seconds=300)
+    server.wait("SUSPENDED", 300)
+    server.run("resume")
+    server.wait("ACTIVE", 300)
+    server.find()
+    is_aggregated(server)
+
+
+class Footprint:
+    """What twenty migrations must not make larger."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.files = {host.name: sorted(host.run("find", str(host.memory), "/run/heca", "/dev/shm", "/var/lib/nova", "-not",
+                                                 "-type", "d").split()) for host in cloud.hosts.hosts}
+        self.fds = {hecad.name: len(os.listdir(f"/proc/{hecad.pid}/fd")) for hecad in cloud.hosts.hecads}
+        self.kib = {hecad.name: hecad.resident_kib() for hecad in cloud.hosts.hecads}
+        self.compute_fds = {compute.host.name: compute.open_files() for compute in cloud.computes}
+        self.ports = {host.name: host.run("ss", "-Hltn").count("\n") for host in cloud.hosts.hosts}
+
+
+@pytest.mark.timeout(1800)
+def test_twenty_migrations_leave_no_growth(server: Server) -> None:
+    cloud = server.cloud
+    for number in range(MIGRATIONS + 2):
+        if number == 2:  # the first two have warmed everything up
+            before = Footprint(cloud)
+        destination = other_host(server)
+        record = server.live_migrate(destination)
+        assert record["status"] == "completed", record
+        assert server.host.name == destination
+        server.runs_whole()
+    is_aggregated(server)
+    is_counted(server)
+    after = Footprint(cloud)
+    counts = {name: len(files) for name, files in before.files.items()}
+    wait_until(lambda: {name: len(files) for name, files in Footprint(cloud).files.items()} == counts, 60,
+               f"as many files as before, {before.files}, not {after.files}", poll=1)
+    assert after.ports == before.ports
+    for name in before.fds:
+        assert after.fds[name] <= before.fds[name] + 8, "file descriptors of hecad"
+        assert after.compute_fds[name] <= before.compute_fds[name] + 8, "file descriptors of nova-compute"
+        assert after.kib[name] <= before.kib[name] + 8192, "memory of hecad"
