@@ -8,6 +8,8 @@ and a third host lends it memory, which both of the others reach.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,29 @@ def test_a_vm_moves_there_and_back_and_verifies_itself(journey: Led, mode: str, 
         assert (mode != "post-copy") == ("of it ahead in" in said)
         # In pre-copy the VM waits for what it wrote last: on a busy machine longer than is foreseen, without harm.
         assert mode == "pre-copy" or migration.downtime_s < 1
+
+
+@pytest.mark.parametrize("aggregated", [True, False], ids=["aggregated", "all-here"])
+def test_the_sources_hecad_dies_at_the_switch_over(journey: Led, aggregated: bool) -> None:
+    """libvirt lets QEMU go on without a word of hecad's, and nobody has told the destination: the next hecad does."""
+    journey.ask_for("post-copy")
+    journey.aggregate(aggregated)
+    journey.hosts.restart_hecad(journey.here, fail="crash-at-switch-over=crash")
+    source = journey.hecad(journey.here)
+    if aggregated:
+        source.wait_active("shop", 60)
+    with ThreadPoolExecutor(1) as pool:
+        moving = pool.submit(journey.migrate)
+        source.wait_exit(60)
+        source.fail = ""
+        source.start()
+        with suppress(VirshFailed):  # where hecad was back before libvirt had gone on, it stays
+            moving.result(300)
+    journey.hosts.wait_peers()
+    if aggregated:
+        journey.stays_aggregated()
+    else:
+        journey.runs_whole()
 
 
 @pytest.mark.long

@@ -65,8 +65,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/test", formatter_class=argparse.RawDescriptionHelpFormatter,
                                      epilog="tiers:\n" + "\n".join(f"  {name:16} needs {tier.needs}"
                                                                    for name, tier in TIERS.items()))
-    parser.add_argument("tier", nargs="*", help="default: all but long and its parts")
-    chosen = parser.parse_args().tier or [name for name in TIERS if not name.startswith("long")]
+    parser.add_argument("tier", nargs="*", help="default: all but long, its parts, and those of OpenStack")
+    chosen = parser.parse_args().tier or [name for name, tier in TIERS.items() if not tier.by_name]
     unknown = [name for name in chosen if name not in TIERS]
     if unknown:
         parser.error(f"no tier {', '.join(unknown)}; there are: {', '.join(TIERS)}")
