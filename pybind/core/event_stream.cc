@@ -54,17 +54,18 @@ class EventStream::Sink final : public control::EventSink {
 
 EventStream::EventStream(const std::shared_ptr<Connection>& connection, control::EventQuery query)
     : state_(std::make_shared<State>()) {
-  Check(connection->Api().status());
+  const auto api = connection->Api();
+  Check(api.status());
   // Detached: what it needs it owns, and Shutdown waits for it.
-  std::thread([connection, state = state_, query, activity = std::make_unique<Activity>()]() mutable {
-    Work(std::move(connection), std::move(state), query);
+  std::thread([connection, api = *api, state = state_, query, activity = std::make_unique<Activity>()]() mutable {
+    Work(std::move(connection), *api, std::move(state), query);
   }).detach();
 }
 
-void EventStream::Work(std::shared_ptr<Connection> connection, std::shared_ptr<State> state, control::EventQuery query) {
+void EventStream::Work(std::shared_ptr<Connection> connection, control::NodeApi& api, std::shared_ptr<State> state,
+                       control::EventQuery query) {
   Sink sink(*connection, *state);
-  const auto api = connection->Api();
-  Status ended = api.ok() ? (*api)->Events(query, sink) : api.status();
+  Status ended = api.Events(query, sink);
   if (ended.ok() && connection->closed()) ended = Status(ErrorCode::kAborted, "the client was closed");
   const std::lock_guard lock(state->mutex);
   state->status = std::move(ended);

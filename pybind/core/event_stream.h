@@ -29,7 +29,8 @@ class EventStream {
  private:
   struct State;
   class Sink;
-  static void Work(std::shared_ptr<Connection> connection, std::shared_ptr<State> state, control::EventQuery query);
+  static void Work(std::shared_ptr<Connection> connection, control::NodeApi& api, std::shared_ptr<State> state,
+                   control::EventQuery query);
 
   std::shared_ptr<State> state_;  ///< the thread's as well
 };

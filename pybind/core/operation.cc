@@ -50,10 +50,11 @@ class Operation::Sink final : public control::ProgressSink {
 };
 
 Operation::Operation(const std::shared_ptr<Connection>& connection, Run run) : state_(std::make_shared<State>()) {
-  Check(connection->Api().status());
-  // Detached: what it needs it owns, and Shutdown waits for it.
-  std::thread([connection, state = state_, run = std::move(run), activity = std::make_unique<Activity>()]() mutable {
-    Work(std::move(connection), std::move(state), run);
+  const auto api = connection->Api();
+  Check(api.status());
+  // Detached: what it needs it owns (the connection owns the api), and Shutdown waits for it.
+  std::thread([connection, api = *api, state = state_, run = std::move(run), activity = std::make_unique<Activity>()]() mutable {
+    Work(std::move(connection), *api, std::move(state), run);
   }).detach();
 }
 
@@ -61,12 +62,10 @@ Operation::~Operation() {
   state_->cancelled = true;  // no lock: this may be a forked child
 }
 
-void Operation::Work(std::shared_ptr<Connection> connection, std::shared_ptr<State> state, const Run& run) {
+void Operation::Work(std::shared_ptr<Connection> connection, control::NodeApi& api, std::shared_ptr<State> state,
+                     const Run& run) {
   Sink sink(*connection, *state);
-  const auto ended = [&]() -> Result<Outcome> {
-    HECA_ASSIGN_OR_RETURN(control::NodeApi* const api, connection->Api());
-    return run(*api, sink);
-  }();
+  const Result<Outcome> ended = run(api, sink);
   const std::lock_guard lock(state->mutex);
   state->status = ended.status();
   if (ended.ok()) state->outcome = *ended;

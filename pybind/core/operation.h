@@ -47,7 +47,8 @@ class Operation {
  private:
   struct State;
   class Sink;
-  static void Work(std::shared_ptr<Connection> connection, std::shared_ptr<State> state, const Run& run);
+  static void Work(std::shared_ptr<Connection> connection, control::NodeApi& api, std::shared_ptr<State> state,
+                   const Run& run);
   bool WaitUntil(std::optional<Clock::time_point> deadline, const std::function<bool()>& ready);
 
   std::shared_ptr<State> state_;  ///< the thread's as well, which may be the last one
