@@ -67,6 +67,17 @@ def is_counted(server: Server, seconds: float = 60) -> None:
                    f"placement counts {wanted} MiB, local and remote, on {host.name}", poll=0.5)
 
 
+def _offers(cloud: Cloud, host: str) -> bool:
+    remote = cloud.inventory(host).get("CUSTOM_HECA_REMOTE_MB", {"total": 0, "reserved": 0})
+    return int(remote["total"]) - int(remote["reserved"]) >= REMOTE_MIB
+
+
+def every_host_offers_memory(cloud: Cloud, seconds: float = 180) -> None:
+    """A host whose hecad was away is no place for such servers until its nova-compute has reported again."""
+    for host in cloud.hosts.hosts:
+        wait_until(partial(_offers, cloud, host.name), seconds, f"placement has remote memory on {host.name}", poll=1)
+
+
 def _governs_nothing(hecad: Hecad) -> bool:
     return hecad.regions() == []
 

@@ -13,6 +13,7 @@ from lab.openstack.cloud import Cloud
 from lab.openstack.governed import (
     WORKLOAD,
     create_flavor,
+    every_host_offers_memory,
     hecad_of,
     is_aggregated,
     is_counted,
@@ -43,6 +44,7 @@ def server(whole_server: Server) -> Iterator[Server]:
     for number, hecad in enumerate(hosts.hecads):
         if not hecad.alive() or hecad.fail:
             hosts.restart_hecad(number)
+    every_host_offers_memory(whole_server.cloud)
     whole_server.wait("ACTIVE", 120)
     whole_server.find()
 
