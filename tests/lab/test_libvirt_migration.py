@@ -130,20 +130,24 @@ def test_a_vm_moves_there_and_back_and_verifies_itself(journey: Led, mode: str, 
 
 
 @pytest.mark.parametrize("aggregated", [True, False], ids=["aggregated", "all-here"])
-def test_the_sources_hecad_dies_at_the_switch_over(journey: Led, aggregated: bool) -> None:
-    """libvirt lets QEMU go on without a word of hecad's, and nobody has told the destination: the next hecad does."""
+@pytest.mark.parametrize(("which", "point"), [("here", "crash-at-switch-over"), ("there", "crash-at-open")],
+                         ids=["source", "destination"])
+def test_a_hecad_dies_at_the_switch_over(journey: Led, which: str, point: str, aggregated: bool) -> None:
+    """libvirt lets QEMU go on without a word of hecad's, and nobody has told the destination: the source's next hecad does;
+    the destination's ends the QEMU, and libvirt lets the VM go on where it was."""
     journey.ask_for("post-copy")
     journey.aggregate(aggregated)
-    journey.hosts.restart_hecad(journey.here, fail="crash-at-switch-over=crash")
-    source = journey.hecad(journey.here)
+    number: int = getattr(journey, which)
+    journey.hosts.restart_hecad(number, fail=f"{point}=crash")
     if aggregated:
-        source.wait_active("shop", 60)
+        journey.hecad(journey.here).wait_active("shop", 60)
+    dying = journey.hecad(number)
     with ThreadPoolExecutor(1) as pool:
         moving = pool.submit(journey.migrate)
-        source.wait_exit(60)
-        source.fail = ""
-        source.start()
-        with suppress(VirshFailed):  # where hecad was back before libvirt had gone on, it stays
+        dying.wait_exit(60)
+        dying.fail = ""
+        dying.start()
+        with suppress(VirshFailed):  # it may stay where it was, which is as good
             moving.result(300)
     journey.hosts.wait_peers()
     if aggregated:
