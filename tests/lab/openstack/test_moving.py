@@ -72,6 +72,7 @@ def test_a_hecad_that_crashes_at_the_switch_costs_nothing(server: Server, side: 
     number = here if side == "source" else 1 - here
     hosts.restart_hecad(number, fail=f"{point}=crash")
     hecad_of(server).wait_active(server.name, 60)
+    every_host_offers_memory(server.cloud)
 
     def restart() -> None:
         hosts.hecads[number].wait_exit(180)
