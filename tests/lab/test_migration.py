@@ -96,28 +96,29 @@ def test_the_sources_hecad_crashes_while_memory_follows(bench: Bench) -> None:
     wait_until(lambda: second_names(source) == [], 10, "the source keeps nothing")
 
 
-@pytest.mark.parametrize("moment", [
-    "crash-in-pre-copy", pytest.param("crash-while-streaming", marks=pytest.mark.long), "crash-at-switch-over"])
-def test_the_sources_hecad_crashes_before_the_switch(bench: Bench, moment: str) -> None:
+def source_crashes(bench: Bench, moment: str, *options: str) -> tuple[Hecad, Hecad, Qemu, Qemu]:
+    """The source's hecad has died at a fail point; the next one may be started."""
     there = bench.compute(name="there")
     here = bench.compute(there, name="here", fail=f"{moment}=crash")
     source, destination = pair(bench)
     with pytest.raises(CommandFailed):
-        here.migrate(source, destination, "there", "--mode", "hybrid")
+        here.migrate(source, destination, "there", *options)
     here.wait_exit()
     here.fail = ""
+    return here, there, source, destination
+
+
+@pytest.mark.parametrize("moment", [
+    "crash-in-pre-copy", pytest.param("crash-while-streaming", marks=pytest.mark.long), "crash-at-switch-over"])
+def test_the_sources_hecad_crashes_before_the_switch(bench: Bench, moment: str) -> None:
+    here, there, source, _ = source_crashes(bench, moment, "--mode", "hybrid")
     here.start()
     stays_here(source, here, there)
 
 
 def test_a_thread_that_touches_memory_before_the_source_lets_go_is_told_of(bench: Bench) -> None:
     """A device model that reads guest memory too early, played by the monitor; and a source that falls silent."""
-    there = bench.compute(name="there")
-    here = bench.compute(there, name="here", fail="crash-while-streaming=crash")
-    source, destination = pair(bench)
-    with pytest.raises(CommandFailed):
-        here.migrate(source, destination, "there")
-    here.wait_exit()
+    here, there, source, destination = source_crashes(bench, "crash-while-streaming")
     with ThreadPoolExecutor(1) as pool:
         touch = pool.submit(destination.qmp.execute, "human-monitor-command", 60, command_line="xp /1xw 0x123000")
         event = there.wait_event("early-fault")
@@ -128,7 +129,6 @@ def test_a_thread_that_touches_memory_before_the_source_lets_go_is_told_of(bench
         assert values["name"] == Path(f"/proc/{destination.pid}/comm").read_text().strip()
         assert event["text"] in there.regions()[0]["trouble"]
         assert not touch.done()
-        here.fail = ""
         here.start()  # calls it off, while that thread waits
         touch.exception(60)  # its QEMU may end before it answers
     stays_here(source, here, there)
@@ -139,13 +139,7 @@ def test_a_thread_that_touches_memory_before_the_source_lets_go_is_told_of(bench
 def goes_on_by_itself(bench: Bench) -> tuple[Hecad, Hecad, Qemu, Qemu]:
     """The source's hecad has died at the switch-over, and QEMU goes on, as libvirt would have told it. Nobody has told the
     destination, whose QEMU waits for its first page."""
-    there = bench.compute(name="there")
-    here = bench.compute(there, name="here", fail="crash-at-switch-over=crash")
-    source, destination = pair(bench)
-    with pytest.raises(CommandFailed):
-        here.migrate(source, destination, "there")
-    here.wait_exit()
-    here.fail = ""
+    here, there, source, destination = source_crashes(bench, "crash-at-switch-over")
     source.qmp.execute("migrate-continue", state="pre-switchover")
     there.wait_event("early-fault")
     return here, there, source, destination
