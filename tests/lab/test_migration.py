@@ -78,28 +78,10 @@ def test_the_destinations_hecad_crashes_while_memory_follows(bench: Bench) -> No
     left_cleanly(source, destination, here, there)
 
 
-def test_the_sources_hecad_crashes_while_memory_follows(bench: Bench) -> None:
+def source_crashes(bench: Bench, fail: str, *options: str) -> tuple[Hecad, Hecad, Qemu, Qemu]:
+    """The source's hecad has died at the fail point `fail`; the next one may be started."""
     there = bench.compute(name="there")
-    here = bench.compute(there, name="here", fail="crash-serving-image=crash@5000")
-    source, destination = pair(bench)
-    with pytest.raises(CommandFailed):
-        here.migrate(source, destination, "there")
-    here.wait_exit()
-    source.process.kill()  # and its QEMU too: the memory has a name of hecad's own
-    assert len(second_names(source)) == 1
-    here.fail = ""
-    here.start()
-    destination.guest.wait_ticks(2, 60)
-    assert destination.guest.verify() == 0
-    destination.guest.check()
-    wait_until(lambda: there.regions() == [], 60, "all memory has come")
-    wait_until(lambda: second_names(source) == [], 10, "the source keeps nothing")
-
-
-def source_crashes(bench: Bench, moment: str, *options: str) -> tuple[Hecad, Hecad, Qemu, Qemu]:
-    """The source's hecad has died at a fail point; the next one may be started."""
-    there = bench.compute(name="there")
-    here = bench.compute(there, name="here", fail=f"{moment}=crash")
+    here = bench.compute(there, name="here", fail=fail)
     source, destination = pair(bench)
     with pytest.raises(CommandFailed):
         here.migrate(source, destination, "there", *options)
@@ -108,17 +90,29 @@ def source_crashes(bench: Bench, moment: str, *options: str) -> tuple[Hecad, Hec
     return here, there, source, destination
 
 
+def test_the_sources_hecad_crashes_while_memory_follows(bench: Bench) -> None:
+    here, there, source, destination = source_crashes(bench, "crash-serving-image=crash@5000")
+    source.process.kill()  # and its QEMU too: the memory has a name of hecad's own
+    assert len(second_names(source)) == 1
+    here.start()
+    destination.guest.wait_ticks(2, 60)
+    assert destination.guest.verify() == 0
+    destination.guest.check()
+    wait_until(lambda: there.regions() == [], 60, "all memory has come")
+    wait_until(lambda: second_names(source) == [], 10, "the source keeps nothing")
+
+
 @pytest.mark.parametrize("moment", [
     "crash-in-pre-copy", pytest.param("crash-while-streaming", marks=pytest.mark.long), "crash-at-switch-over"])
 def test_the_sources_hecad_crashes_before_the_switch(bench: Bench, moment: str) -> None:
-    here, there, source, _ = source_crashes(bench, moment, "--mode", "hybrid")
+    here, there, source, _ = source_crashes(bench, f"{moment}=crash", "--mode", "hybrid")
     here.start()
     stays_here(source, here, there)
 
 
 def test_a_thread_that_touches_memory_before_the_source_lets_go_is_told_of(bench: Bench) -> None:
     """A device model that reads guest memory too early, played by the monitor; and a source that falls silent."""
-    here, there, source, destination = source_crashes(bench, "crash-while-streaming")
+    here, there, source, destination = source_crashes(bench, "crash-while-streaming=crash")
     with ThreadPoolExecutor(1) as pool:
         touch = pool.submit(destination.qmp.execute, "human-monitor-command", 60, command_line="xp /1xw 0x123000")
         event = there.wait_event("early-fault")
@@ -139,7 +133,7 @@ def test_a_thread_that_touches_memory_before_the_source_lets_go_is_told_of(bench
 def goes_on_by_itself(bench: Bench) -> tuple[Hecad, Hecad, Qemu, Qemu]:
     """The source's hecad has died at the switch-over, and QEMU goes on, as libvirt would have told it. Nobody has told the
     destination, whose QEMU waits for its first page."""
-    here, there, source, destination = source_crashes(bench, "crash-at-switch-over")
+    here, there, source, destination = source_crashes(bench, "crash-at-switch-over=crash")
     source.qmp.execute("migrate-continue", state="pre-switchover")
     there.wait_event("early-fault")
     return here, there, source, destination
