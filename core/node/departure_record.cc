@@ -57,7 +57,7 @@ Result<DepartureRecord> DecodeDeparture(const std::string& text) {
     for (const auto& block : from.at("blocks")) {
       record.blocks.push_back({block.at("path"), block.at("link"), block.at("inode"), block.at("offset"), block.at("bytes")});
     }
-    if (record.stage != DepartureStage::kStreaming && record.stage != DepartureStage::kOpened) {
+    if (record.stage < DepartureStage::kStreaming || record.stage > DepartureStage::kOver) {
       return Status(ErrorCode::kDataLoss, "the record has no valid stage");
     }
     return record;

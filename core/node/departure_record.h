@@ -16,12 +16,13 @@ enum class DepartureStage : std::uint8_t {
   kInvalid = 0,
   kStreaming = 1,  ///< the VM runs here, or waits for our word at its switch-over: it is to go on here
   kOpened = 2,     ///< the destination may have it: QEMU decides
+  kOver = 3,       ///< the VM is here, or the destination has all of it: links may be left
 };
 
 /// A part of a RAM file.
 struct DepartingBlock {
   std::string path;  ///< of the RAM file, as its process sees it
-  std::string link;  ///< our own name of it; empty: none could be made
+  std::string link;  ///< our own name of it, made when it is opened; empty: none could be
   std::uint64_t inode = 0;
   std::uint64_t offset = 0;
   std::uint64_t bytes = 0;

@@ -58,6 +58,31 @@ std::string RootOfFileSystem(const std::string& path) {
   return best.string() + "/";
 }
 
+/// At the root of the file's file system: whoever ends the VM removes the file, and libvirt its whole directory. Named long
+/// before they are made, so that a crash in between leaves no name that the journal does not know.
+void NameLinks(DepartureRecord& record) {
+  const std::string id = std::to_string(record.image.lease.key.id.value() & ~store::kImageBit);
+  for (std::size_t i = 0; i < record.blocks.size(); ++i) {
+    record.blocks[i].link = RootOfFileSystem(record.blocks[i].path) + ".heca-departure-" + id + "-" + std::to_string(i);
+  }
+}
+
+void MakeLinks(DepartureRecord& record) {
+  for (auto& block : record.blocks) {
+    struct stat info {};
+    const bool same = ::stat(block.path.c_str(), &info) == 0 && info.st_ino == block.inode;
+    if (same && (::link(block.path.c_str(), block.link.c_str()) == 0 || errno == EEXIST)) continue;
+    block.link.clear();
+    Log().warn("{}: {} gets no second name: its memory does not outlive QEMU and hecad together", record.region, block.path);
+  }
+}
+
+void RemoveLinks(const DepartureRecord& record) {
+  for (const auto& block : record.blocks) {
+    if (!block.link.empty()) ::unlink(block.link.c_str());
+  }
+}
+
 }  // namespace
 
 void TellIfKept(EventLog& events, const RegionId& region, const Status& cleared) {
@@ -87,6 +112,11 @@ Status Departures::Resume() {
   HECA_RETURN_IF_ERROR(journal_.Prepare());
   for (auto& record : journal_.ReadAll()) {
     const LeaseId id = record.image.lease.key.id;
+    if (record.stage == DepartureStage::kOver) {
+      RemoveLinks(record);
+      journal_.Erase(id);
+      continue;
+    }
     control::MigrationInfo info;
     info.destination = record.image.sponsor;
     info.reached.region = record.region;
@@ -119,27 +149,12 @@ Status Departures::LendAgain(const DepartureRecord& record) {
 }
 
 Status Departures::Begin(DepartureRecord record) {
+  NameLinks(record);
   HECA_RETURN_IF_ERROR(journal_.Write(record));
   const std::lock_guard lock(mutex_);
   const LeaseId id = record.image.lease.key.id;
   records_[id] = std::move(record);
   return Status();
-}
-
-/// At the root of the file's file system: whoever ends the VM removes the file, and libvirt its whole directory.
-void Departures::MakeLinks(DepartureRecord& record) {
-  const std::string id = std::to_string(record.image.lease.key.id.value() & ~store::kImageBit);
-  for (std::size_t i = 0; i < record.blocks.size(); ++i) {
-    DepartingBlock& block = record.blocks[i];
-    const std::string link = RootOfFileSystem(block.path) + ".heca-departure-" + id + "-" + std::to_string(i);
-    struct stat info {};
-    const bool same = ::stat(block.path.c_str(), &info) == 0 && info.st_ino == block.inode;
-    if (same && (::link(block.path.c_str(), link.c_str()) == 0 || errno == EEXIST)) {
-      block.link = link;
-    } else {
-      Log().warn("{}: {} gets no second name: its memory does not outlive QEMU and hecad together", record.region, block.path);
-    }
-  }
 }
 
 Status Departures::NoteOpened(LeaseId image) {
@@ -191,10 +206,10 @@ void Departures::Close(LeaseId image, Whereabouts where) {
   const std::lock_guard lock(mutex_);
   const auto found = records_.find(image);
   if (found == records_.end()) return;
-  journal_.Erase(image);  // first: a link that is left is a name too many, a record without its link is a loss
-  for (const auto& block : found->second.blocks) {
-    if (!block.link.empty()) ::unlink(block.link.c_str());
-  }
+  found->second.stage = DepartureStage::kOver;  // first: else a record without its link would be a loss
+  if (const Status noted = journal_.Write(found->second); !noted.ok()) Log().warn("{}", noted.ToString());
+  RemoveLinks(found->second);
+  journal_.Erase(image);
   records_.erase(found);
   left_.erase(image);
   given_back_.erase(image);

@@ -8,6 +8,7 @@
 //                  failed, cancelled               takes the image back: the VM is here
 //                  device                          asks again
 //                  completed, or QEMU is gone      lends the image until it is given back
+//   over           (not asked)                     removes what is left of it
 //
 // A VM whose memory is governed takes its region along: called off means that the region is taken back here, given back that
 // it is forgotten (session_leave.cc).
@@ -92,7 +93,6 @@ class Departures {
   /// Null while QEMU lives and does not answer.
   [[nodiscard]] std::unique_ptr<guest::MigratingVm> Connect(const DepartureRecord& record, bool& gone);
   Status LendAgain(const DepartureRecord& record);
-  static void MakeLinks(DepartureRecord& record);
 
   const DepartureJournal journal_;
   store::ImageSponsor& images_;

@@ -111,8 +111,9 @@ class Hecad:
             "metrics-listen": f"{self.address}:{self.metrics_port}" if metrics else "off",
             "slab-dir": str(memory / "slabs"), "donate": donate, "log-level": "debug",
             **{key.replace("_", "-"): value for key, value in options.items()}}
-        self.socket, *self._directories = [self._outside(str(settings[key])) for key in
-                                           ("socket", "run-dir", "slab-dir")]
+        self.socket, self._run_dir, slabs = [self._outside(str(settings[key])) for key in
+                                             ("socket", "run-dir", "slab-dir")]
+        self._directories = [self._run_dir, slabs]
         self.config = self.home / "hecad.toml"
         text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
         for peer in peers:
@@ -284,7 +285,15 @@ class Hecad:
         if self.process is not None:
             stop(self.process, grace=5)
             self.process = None
+        self._forget_departures()
         shutil.rmtree(self.home, ignore_errors=True)
         shutil.rmtree(self.memory, ignore_errors=True)
         if (found := report(self.log)) is not None:
             raise LabError(f"hecad {self.name}, its sanitizer:\n{found}")
+
+    def _forget_departures(self) -> None:
+        """Its names of RAM files of VMs that have left: the next hecad would keep them until they are not needed."""
+        for record in self._run_dir.glob("departures/*.json"):
+            for block in json.loads(record.read_text())["blocks"]:
+                if block["link"]:
+                    self._outside(block["link"]).unlink(missing_ok=True)

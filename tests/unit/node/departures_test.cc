@@ -139,10 +139,11 @@ TEST_F(DeparturesTest, ATakeOverIsJournaledBeforeItCounts) {
 
 TEST_F(DeparturesTest, ATakeOverThatCannotBeJournaledDoesNotCount) {
   Leave(DepartureStage::kOpened);
-  std::filesystem::remove_all(journal_.path() + "/departures");
+  std::filesystem::rename(journal_.path() + "/departures", journal_.path() + "/away");
   control::TakeOverRequest request{lease_.key, Epoch(2), {}, "there", "boot"};
   EXPECT_FALSE(images_->TakeOver(request).ok());
   EXPECT_TRUE(images_->Renew(lease_.key, "b").ok()) << "the next hecad would not know of it";
+  std::filesystem::rename(journal_.path() + "/away", journal_.path() + "/departures");
 }
 
 // The journal says streaming: whatever QEMU says, it is called off.
@@ -323,6 +324,39 @@ TEST_F(DeparturesTest, WithoutASecondNameTheFileIsFoundWhereQemuMapsIt) {
   Restart();
   EXPECT_EQ(ReadPage(lease_.key, 3).value(), 'x');
   ::munmap(mapped, kRamPages * kBasePage.value());
+}
+
+/// The crash of the hecad before was in between: after it had made the link, before the journal said so.
+TEST_F(DeparturesTest, ALinkThatWasMadeAndNotJournaledIsRemoved) {
+  Leave(DepartureStage::kStreaming);
+  std::filesystem::create_hard_link(ram_.path(), Link());
+  vm_.Stream("pre-switchover");
+  Restart();
+  ExpectHere();
+}
+
+TEST_F(DeparturesTest, WhatIsOverLeavesNoLinkAndIsNotLent) {
+  Leave(DepartureStage::kOpened);
+  DepartureRecord record = Journal().at(0);
+  record.stage = DepartureStage::kOver;
+  ASSERT_TRUE(DepartureJournal(journal_.path() + "/departures").Write(record).ok());
+  ram_.Remove();
+  Restart();
+  EXPECT_TRUE(Journal().empty());
+  EXPECT_EQ(ram_.names(), 0U);
+  EXPECT_FALSE(IsOffered(id()));
+}
+
+TEST_F(DeparturesTest, WhatIsOverAndHasNoLinkAnyMoreIsNoLoss) {
+  Leave(DepartureStage::kOpened);
+  DepartureRecord record = Journal().at(0);
+  record.stage = DepartureStage::kOver;
+  ASSERT_TRUE(DepartureJournal(journal_.path() + "/departures").Write(record).ok());
+  std::filesystem::remove(Link());
+  ram_.Remove();
+  Restart();
+  EXPECT_TRUE(Journal().empty());
+  EXPECT_FALSE(Told(events_, EventKind::kPagesLost));
 }
 
 TEST_F(DeparturesTest, MemoryThatIsGoneIsReportedAsLost) {

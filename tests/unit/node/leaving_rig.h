@@ -85,6 +85,14 @@ class LeavingRig : public ::testing::Test {
     Restart();
   }
 
+  /// A test may end with a VM that has left: its memory's second name is on the machine's own tmpfs.
+  ~LeavingRig() override {
+    departures_.reset();
+    for (const auto& record : Journal()) {
+      for (const auto& block : record.blocks) ::unlink(block.link.c_str());
+    }
+  }
+
   /// The next hecad, which knows what the journal says. Destroyed first: what a crash leaves is less than that.
   void Restart() {
     departures_.reset();
