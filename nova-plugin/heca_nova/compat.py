@@ -99,3 +99,22 @@ def in_native_thread(work: Callable[[], Result]) -> Result:
 def in_background(name: str, work: Callable[[], None]) -> None:
     """A thread in whatever way this process has them: eventlet has replaced threading by its own where it is used."""
     threading.Thread(target=work, name=name, daemon=True).start()
+
+
+def network_api() -> Any:
+    from nova.network import neutron
+
+    return neutron.API()
+
+
+def compute_rpc() -> Any:
+    """For other hosts' nova-compute."""
+    from nova.compute import rpcapi
+
+    return rpcapi.ComputeAPI()
+
+
+def placement() -> Any:
+    from nova.scheduler.client import report
+
+    return report.report_client_singleton()

@@ -25,6 +25,7 @@ from oslo_log import log as logging
 
 from heca_nova import compat, conf, domain, errors
 from heca_nova.hecad import Hecad
+from heca_nova.ops.interrupted import InterruptedMigrations
 from heca_nova.ops.inventory import InventoryOps
 from heca_nova.ops.memory import MemoryOps
 from heca_nova.ops.migration import MigrationOps, saver, with_guest
@@ -47,6 +48,9 @@ class HecaLibvirtDriver(LibvirtDriver):
         self._heca_migrations = MigrationOps(hecad, CONF.heca)
         self._heca_inventory = InventoryOps(hecad, self._heca_migrations)
         self._heca_reconciler = Reconciler(self._heca_memory, CONF.host, lambda instance: self._host.get_guest(instance))
+        self._heca_interrupted = InterruptedMigrations(self._heca_migrations, CONF.host,
+                                                       lambda instance: self._host.get_guest(instance),
+                                                       self.post_live_migration_at_source)
 
     def _concerns_heca(self, instance: Any) -> Wish | None:
         """What its flavor says; None for ordinary servers, and for all of them in mode noop, which still refuses a flavor
@@ -67,6 +71,7 @@ class HecaLibvirtDriver(LibvirtDriver):
         if CONF.libvirt.live_migration_with_native_tls:
             LOG.warning("live_migration_with_native_tls: the device state of heca servers is encrypted on its way, their "
                         "memory is not, as hecad encrypts nothing yet")
+        self._heca_interrupted.finish()  # Nova looks at its servers next
         if self._heca_inventory.look() is not None:
             self._heca_reconciler.start()
         return result

@@ -66,6 +66,11 @@ class Departure:
     ok: bool
     trouble: str
 
+    @property
+    def changed_over(self) -> bool:
+        """It runs at its destination, or nowhere."""
+        return self.phase in ("post-copy", "complete", "lost")
+
 
 def _region(info: Any) -> Region:
     return Region(name=info.name, state=info.state, pid=info.pid, size=info.size_bytes, limit=info.limit_bytes,

@@ -77,8 +77,13 @@ class MemoryOps:
             time.sleep(_LOOK_AGAIN_S)
 
     def before_start(self, instance: Any) -> None:
-        """Fails now, before there is a domain, if hecad is away or still busy with the server's former run."""
+        """Fails now, before there is a domain, if hecad is away or still busy with the server's former run, or the server
+        runs elsewhere: it must not run twice on one disk."""
         self.await_hecad()
+        for departure in self._hecad.departures():
+            if departure.domain == instance.name and departure.changed_over and not departure.over:
+                raise errors.HecaFault(f"{instance.name} runs at {departure.destination}: it has moved there, and its memory "
+                                       "still follows from here")
         left = self._await_end(instance.name, self._options.end_timeout)
         if left is not None:
             raise errors.HecaFault(
@@ -110,7 +115,7 @@ class MemoryOps:
         """All of its memory is here afterwards, and it is not governed any more. For what saves memory: QEMU would touch
         each page in turn, and each would push out another."""
         for departure in self._hecad.departures():
-            if departure.domain == instance.name and not departure.over and departure.phase not in ("post-copy",):
+            if departure.domain == instance.name and not (departure.over or departure.changed_over):
                 raise errors.HecaFault(f"{instance.name} is about to move to {departure.destination} "
                                        f"({departure.phase}); a state that is saved now could miss its memory: try again")
         if self._hecad.region(instance.name) is not None:

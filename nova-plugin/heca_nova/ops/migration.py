@@ -24,8 +24,9 @@ LOG = logging.getLogger(__name__)
 
 _LOOK_AGAIN_S = 1.0
 _SAVE_EVERY_S = 5.0
-# Nova's own word for a server that runs at its destination while memory follows; it can be neither aborted nor forced then.
-POST_COPY_STATUS = "running (post-copy)"
+# A word of Nova's for what its API still lists, and neither aborts nor forces. "running (post-copy)" is hidden by `server
+# migration list`.
+FOLLOWING = "post-migrating"
 
 
 class MovingGuest:
@@ -119,6 +120,11 @@ class MigrationOps:
             return None
         return departure if departure is not None and not departure.over else None
 
+    def has_changed_over(self, name: str) -> bool:
+        """Whether this domain runs elsewhere, by its last migration from here that hecad knows."""
+        departure = self._latest(name)
+        return departure is not None and departure.changed_over
+
     def force_complete(self, instance: Any) -> None:
         """It changes over as soon as it can; what is left of its memory follows."""
         self._hecad.switch_now(instance.name)
@@ -169,20 +175,25 @@ class MigrationOps:
                       departure.trouble, instance=instance)
 
 
-def saver(migrate_data: Any) -> Callable[[Departure], None]:
+def save_progress(migration: Any, departure: Departure) -> None:
     """Writes how far it is into Nova's record of the migration, from which `server migration list` reads it."""
-    def save(departure: Departure) -> None:
-        try:
-            migration = migrate_data.migration
-            migration.status = POST_COPY_STATUS
-            migration.memory_total = departure.total or departure.memory
-            migration.memory_processed = departure.done
-            migration.memory_remaining = max(0, migration.memory_total - departure.done)
-            migration.save()
-        except Exception as error:  # a record that is missing or cannot be written must not end what cannot be ended
-            LOG.warning("The migration's progress cannot be saved: %s", error)
+    try:
+        migration.status = FOLLOWING
+        migration.memory_total = departure.total or departure.memory
+        migration.memory_processed = departure.done
+        migration.memory_remaining = max(0, migration.memory_total - departure.done)
+        migration.save()
+    except Exception as error:  # a record that cannot be written must not end what cannot be ended
+        LOG.warning("The migration's progress cannot be saved: %s", error)
 
-    return save
+
+def saver(migrate_data: Any) -> Callable[[Departure], None]:
+    """For await_arrival, where Nova has its record in `migrate_data`, or none at all."""
+    try:
+        migration = migrate_data.migration
+    except (AttributeError, NotImplementedError):  # None, or a field that is not set
+        return lambda departure: None
+    return lambda departure: save_progress(migration, departure)
 
 
 def with_guest(ops: MigrationOps, args: tuple[Any, ...], kwargs: dict[str, Any],

@@ -18,7 +18,7 @@ PHASES = {
     "queued": "waiting",
     "preparing": "preparing",
     "running": "moving",
-    # It runs at its destination already. Nova tells no figures of the second one.
+    # It runs at its destination already: heca's, with figures, and that of libvirt's own post-copy, without.
     "post-migrating": "memory follows",
     "running (post-copy)": "memory follows",
     "completed": "complete",

@@ -151,6 +151,7 @@ def driver(node: FakeHeca, options: Any, fake_libvirt: FakeLibvirt, quick: None)
     made._heca_migrations = MigrationOps(hecad, options)
     made._heca_inventory = InventoryOps(hecad, made._heca_migrations)
     made._heca_reconciler = mock.Mock()
+    made._heca_interrupted = mock.Mock()
     made._host = mock.Mock()
     made.vif_driver = mock.Mock()
     made.active_migrations = {}

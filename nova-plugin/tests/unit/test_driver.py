@@ -275,6 +275,7 @@ def test_nova_compute_starts_without_hecad(driver: Any, node: FakeHeca) -> None:
     driver.init_host("host1")
     driver.parent.init_host.assert_called_once_with("host1")
     driver._heca_reconciler.start.assert_not_called()
+    driver._heca_interrupted.finish.assert_called_once()
     node.away = False
     driver.init_host("host1")
     driver._heca_reconciler.start.assert_called_once()

@@ -77,6 +77,17 @@ def test_a_start_waits_for_the_end_of_the_former_run(memory: MemoryOps, node: Fa
         memory.before_start(make_instance())
 
 
+def test_a_server_that_runs_elsewhere_does_not_start_here(memory: MemoryOps, node: FakeHeca) -> None:
+    departure = make_departure(node)
+    with pytest.raises(errors.HecaFault, match="runs at host2"):
+        memory.before_start(make_instance())
+    departure.over = departure.ok = True
+    memory.before_start(make_instance())  # it may have come back
+    node.departures[:] = [departure]
+    departure.over, departure.progress.phase = False, "pre-copy"
+    memory.before_start(make_instance())
+
+
 def test_what_the_hook_has_governed_is_left_alone(memory: MemoryOps, node: FakeHeca) -> None:
     make_region(node)
     memory.after_start(make_instance(), WISH)

@@ -12,7 +12,7 @@ from nova import exception, objects
 
 from heca_nova import domain
 from heca_nova.hecad import Hecad
-from heca_nova.ops.migration import POST_COPY_STATUS, MigrationOps, MovingGuest, saver, with_guest
+from heca_nova.ops.migration import FOLLOWING, MigrationOps, MovingGuest, saver, with_guest
 from heca_nova.testing.fake_heca import FakeHeca
 from heca_nova.wish import Wish
 
@@ -137,7 +137,7 @@ def test_arrival_is_waited_for_and_its_progress_saved(ops: MigrationOps, node: F
     timer.start()
     ops.await_arrival(make_instance(), saver(mock.Mock(migration=migration)))
     assert new.over
-    assert migration.status == POST_COPY_STATUS
+    assert migration.status == FOLLOWING
     assert (migration.memory_total, migration.memory_remaining) == (40 * MIB, 30 * MIB)
     assert migration.save.called
 
