@@ -82,8 +82,8 @@ class MemoryOps:
         self.await_hecad()
         for departure in self._hecad.departures():
             if departure.domain == instance.name and departure.changed_over and not departure.over:
-                raise errors.HecaFault(f"{instance.name} runs at {departure.destination}: it has moved there, and its memory "
-                                       "still follows from here")
+                raise errors.HecaFault(f"{instance.name} runs at {departure.destination}: it has moved there, and its "
+                                       "memory still follows from here")
         left = self._await_end(instance.name, self._options.end_timeout)
         if left is not None:
             raise errors.HecaFault(

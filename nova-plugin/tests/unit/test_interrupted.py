@@ -84,8 +84,8 @@ def test_a_destination_that_cannot_be_told_has_it_all_the_same(world: World) -> 
     assert world.completed.wait(10)
 
 
-@pytest.mark.parametrize("why", ["not migrating", "unknown", "called off", "not yet", "hecad away", "still here", "no record",
-                                 "another host's"])
+@pytest.mark.parametrize("why", ["not migrating", "unknown", "called off", "not yet", "hecad away", "still here",
+                                 "no record", "another host's"])
 def test_what_has_not_left_is_novas(world: World, why: str) -> None:
     departure = make_departure(world.node)
     if why == "not migrating":
