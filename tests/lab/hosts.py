@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from lab.deadline import LabError, wait_until
-from lab.hecad import Hecad, Peer
+from lab.hecad import Hecad, Node, Peer
 from lab.libvirt_host import LibvirtHost
 from lab.moving_guest import MovingGuest
 from lab.paths import binary
@@ -78,7 +78,7 @@ class Hosts:
     def _start_hecads(self, donate: str, options: dict[str, Any]) -> None:
         lenders = [self.sponsor] if self.sponsor else []
         for host in self.hosts:
-            peers = [*(Peer(other.name, other.far) for other in self.hosts if other is not host), *lenders]
+            peers: list[Node] = [*(Peer(other.name, other.far) for other in self.hosts if other is not host), *lenders]
             hecad = Hecad(host.name, self._logs, donate, peers, link=host, **{**HECAD_PLACES, **options})
             self._stack.callback(hecad.close)
             self.hecads.append(hecad)

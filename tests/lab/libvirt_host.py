@@ -69,7 +69,8 @@ exit 0
 
 class LibvirtHost(Host):
     """`memory`: "tmpfs", or "disk" for the mistake that hecad must refuse. The constructor returns when libvirtd
-    answers; `hugetlbfs`: it has one of 2 MiB pages; `hook`: what its libvirtd runs as a hook; close() ends the domains that are left, libvirtd, and the host."""
+    answers; `hugetlbfs`: it has one of 2 MiB pages; `hook`: what its libvirtd runs as a hook; close() ends the domains that
+    are left, libvirtd, and the host."""
 
     def __init__(self, name: str, logs: Path, place: Place, memory: str = "tmpfs", memory_mib: int = 2048,
                  user: str = QEMU_USER, hugetlbfs: bool = False, neighbours: Mapping[str, str] = NO_NEIGHBOURS,

@@ -51,6 +51,17 @@ class Namespace:
     def mend(self) -> None:
         ip("-n", self.namespace, "link", "set", self._interface, "up")
 
+    def slow(self, mib_per_second: int) -> None:
+        """What goes out of it is no faster than that, until quick()."""
+        self._shape("replace", "tbf", "rate", f"{mib_per_second}mibps", "burst", "256kb", "latency", "50ms")
+
+    def quick(self) -> None:
+        self._shape("delete")
+
+    def _shape(self, verb: str, *discipline: str) -> None:
+        subprocess.run(self.inside(["tc", "qdisc", verb, "dev", self._interface, "root", *discipline]), check=True,
+                       timeout=20, capture_output=True)
+
     def close(self) -> None:
         """Twice is fine."""
         subprocess.run(["ip", "netns", "del", self.namespace], timeout=20, capture_output=True)

@@ -14,8 +14,7 @@ from lab.bench import Bench
 from lab.deadline import wait_until
 from lab.hecad import CommandFailed, Hecad, Peer
 from lab.qemu import Qemu
-from lab.vm_pair import (WORKLOAD, left_cleanly, pair, second_names, stays_here, two_nodes, uffds, verifying,
-                         waiting)
+from lab.vm_pair import WORKLOAD, left_cleanly, pair, second_names, stays_here, two_nodes, uffds, verifying, waiting
 
 
 @pytest.mark.parametrize("mode", ["post-copy", "hybrid", "pre-copy"])

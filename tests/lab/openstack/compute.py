@@ -31,9 +31,10 @@ class Compute:
         host.run("install", "-d", "-m", "0770", "-o", QEMU_USER, "-g", QEMU_GROUP, "/run/heca/qmp")
         self.driver = driver
 
-    def start(self) -> None:
+    def start(self, **options: object) -> None:
+        """`options`: more of group [DEFAULT]."""
         file = self.host.home / "nova.conf"
-        config.write(file, config.nova_compute(file, STATE, self.host.far, self.driver))
+        config.write(file, config.nova_compute(file, STATE, self.host.far, self.driver, options))
         self._daemon = Daemon(f"nova-compute of {self.host.name}", self.host,
                               ["nova-compute", "--config-file", str(file)], self._log, self._environment)
 
@@ -44,6 +45,11 @@ class Compute:
     def instances(self) -> list[str]:
         """Identities of the servers that have a directory here."""
         return sorted(path.name for path in (self.state / "instances").iterdir() if len(path.name) == 36)
+
+    def freeze(self) -> None:
+        """Until it is killed."""
+        assert self._daemon
+        self._daemon.freeze()
 
     def kill(self) -> None:
         if self._daemon:

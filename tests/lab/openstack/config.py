@@ -95,12 +95,13 @@ def nova_control(home: Path, cell: str = "nova") -> Sections:
     return sections
 
 
-def nova_compute(file: Path, state: Path, address: str, driver: str) -> Sections:
-    """Of a compute host at that address; `file` is where it will be. The lab runs nova-compute as root: there is no sudo."""
+def nova_compute(file: Path, state: Path, address: str, driver: str, more: Mapping[str, object]) -> Sections:
+    """Of a compute host at that address; `file` is where it will be; `more` of group [DEFAULT]. The lab runs nova-compute as
+    root: there is no sudo."""
     sections = _nova(state)
     sections["DEFAULT"].update({"compute_driver": driver, "my_ip": address, "vif_plugging_is_fatal": "false",
                                 "vif_plugging_timeout": 0, "reserved_host_memory_mb": 512,
-                                "update_resources_interval": 10})
+                                "update_resources_interval": 10, **more})
     sections["libvirt"] = {"virt_type": "qemu", "cpu_mode": "none", "live_migration_scheme": "tcp",
                            "live_migration_inbound_addr": address}
     helper = {"helper_command": f"privsep-helper --config-file {file}"}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -38,6 +39,10 @@ class Daemon(Program):
     def close(self, grace: float = 5) -> None:
         """SIGTERM, and SIGKILL after `grace` seconds. Twice is fine."""
         stop(self._process, grace)
+
+    def freeze(self) -> None:
+        """It does nothing any more, not even end, until it is killed."""
+        os.kill(self.pid, signal.SIGSTOP)
 
     def kill(self) -> None:
         """As a crash."""

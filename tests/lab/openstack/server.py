@@ -25,12 +25,11 @@ def described(server: dict[str, Any]) -> str:
 
 
 class Server:
-    """Made by `openstack server create`; once it runs, find() gives `host`, `guest` and its domain's
-    `name` and `pid` there. What is done
-    to it is done by the client, what is waited for is asked of the API."""
+    """Made by `openstack server create`; once it runs, find() gives `host`, `guest` and its domain's `name` and `pid` there.
+    What is done to it is done by the client, what is waited for is asked of the API."""
 
     def __init__(self, cloud: Cloud, title: str, flavor: str, image: str, *options: str) -> None:
-        self.cloud, self.title = cloud, title
+        self.cloud, self.title, self.image = cloud, title, image
         made = cloud.client.ask("server", "create", "--flavor", flavor, "--image", image, "--nic", "none", *options,
                                 title)
         self.id = str(made["id"])

@@ -117,6 +117,28 @@ def test_stopped_and_started_it_is_spread_again(server: Server) -> None:
     is_counted(server)
 
 
+def test_rebuilt_it_is_spread_again(server: Server) -> None:
+    server.run("rebuild", "--image", server.image)
+    server.wait("ACTIVE", 240)
+    server.find()
+    server.guest.wait_ready(240)
+    is_aggregated(server)
+    is_counted(server)
+
+
+def test_shelved_it_takes_no_memory_and_unshelved_it_is_spread_again(server: Server) -> None:
+    server.run("shelve")
+    server.wait("SHELVED_OFFLOADED", 300)
+    for host, hecad in zip(server.cloud.hosts.hosts, server.cloud.hosts.hecads, strict=True):
+        hecad.wait_gone(server.name)
+        assert host.memory_used() < MIB
+        assert all(value == 0 for value in server.cloud.usages(host.name).values())
+    server.run("unshelve")
+    server.wait_boots()
+    is_aggregated(server)
+    is_counted(server)
+
+
 def test_its_local_part_is_lowered_while_it_runs(server: Server) -> None:
     smaller = LOCAL_MIB // 2
     server.cloud.client.run("heca", "server", "set", "--local", f"{smaller}MiB", server.id)

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A compute host that dies under its server, and comes back: with the server, or after it was evacuated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from lab.deadline import wait_until
+from lab.openstack.cloud import Cloud
+from lab.openstack.compute import Compute
+from lab.openstack.governed import (
+    WORKLOAD,
+    create_flavor,
+    every_host_offers_memory,
+    hecad_of,
+    is_aggregated,
+    is_counted,
+    nothing_is_left,
+    other_host,
+)
+from lab.openstack.server import Server
+
+
+@pytest.fixture(scope="module")
+def server(cloud: Cloud) -> Iterator[Server]:
+    every_host_offers_memory(cloud)
+    create_flavor(cloud, "survivor")
+    made = Server(cloud, "survivor", "survivor", cloud.images.add("survivor", WORKLOAD))
+    made.wait_boots()
+    is_aggregated(made)
+    yield made
+    made.close()
+    cloud.client.run("flavor", "delete", "survivor")
+    nothing_is_left(cloud)
+
+
+def compute_of(server: Server) -> Compute:
+    return next(compute for compute in server.cloud.computes if compute.host is server.host)
+
+
+def runs_anew(server: Server) -> None:
+    server.find()
+    server.guest.wait_ready(240)
+    is_aggregated(server)
+    is_counted(server, 120)
+
+
+def test_it_starts_again_with_its_host(server: Server) -> None:
+    compute, hecad = compute_of(server), hecad_of(server)
+    compute.kill()
+    hecad.kill()
+    server.host.virsh("destroy", server.name)
+    hecad.start()
+    compute.start(resume_guests_state_on_host_boot="true")
+    wait_until(lambda: server.name in compute.host.running(), 240, f"{server.title} runs again")
+    server.wait("ACTIVE", 120)
+    runs_anew(server)
+
+
+def test_evacuated_it_is_spread_from_another_host(server: Server) -> None:
+    cloud, lost, hecad = server.cloud, compute_of(server), hecad_of(server)
+    destination = other_host(server)
+    lost.kill()
+    hecad.kill()
+    lost.host.virsh("destroy", server.name)
+    cloud.client.run("compute", "service", "set", "--down", lost.host.name, "nova-compute")
+    server.run("evacuate", "--host", destination)
+    wait_until(lambda: server.look()["OS-EXT-SRV-ATTR:host"] == destination, 120, f"{server.title} is at {destination}")
+    server.wait("ACTIVE", 240)
+    server.find()
+    server.guest.wait_ready(240)
+    hecad.start()  # gives back what its dead server had
+    lost.start()
+    cloud.client.run("compute", "service", "set", "--up", lost.host.name, "nova-compute")
+    cloud.wait_computes()
+    wait_until(lambda: hecad.regions() == [], 60, "no region of it is left where it was")
+    wait_until(lambda: lost.instances() == [], 120, "nothing of it is left where it was")
+    is_aggregated(server)
+    is_counted(server, 120)
