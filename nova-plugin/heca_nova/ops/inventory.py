@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What placement and the scheduler are told of remote memory.
 
-CUSTOM_HECA_REMOTE_MB: all that the memory servers in reach have donated; what others have taken of it is `reserved`, so
-that what is left over after this host's own servers is what is really free, however many compute hosts share a memory
-server. MEMORY_MB: memory of this host that no server may have is reserved on top of reserved_host_memory_mb: what the host
+CUSTOM_HECA_REMOTE_MB: all that the memory servers in reach have donated; what others have taken of it is `reserved`, and what
+leases of this host's own servers hold beyond the servers' remote parts (room to write pages anew, whole slabs). So what is
+left over after this host's own servers is what is really free, however many compute hosts share a memory server. MEMORY_MB: memory of this host that no server may have is reserved on top of reserved_host_memory_mb: what the host
 has donated itself, what servers hold beyond their local part, and what has not yet followed servers that left.
 Trait CUSTOM_HECA: hecad is here and governs servers.
 """
@@ -34,13 +34,13 @@ class Supply:
     """Remote memory as this host sees it, in MiB; local memory that is not the servers', too."""
 
     total: int
-    taken_by_others: int
+    taken: int  # by others, and by leases of our own beyond what placement counts
     near: int
     uncounted_here: int
 
     @property
     def free(self) -> int:
-        return max(0, self.total - self.taken_by_others)
+        return max(0, self.total - self.taken)
 
 
 class InventoryOps:
@@ -63,12 +63,12 @@ class InventoryOps:
         lenders = [node for node in nodes if not node.itself and node.alive]
         total = sum(node.donated for node in lenders)
         free = sum(node.free for node in lenders)
-        own = sum(region.reserved for region in regions)
+        counted = sum(min(region.reserved, region.size - region.limit) for region in regions)
         near = sum(node.free * _HALF_AT_NS // (_HALF_AT_NS + node.rtt_ns) for node in lenders)
         donated_here = sum(node.donated for node in nodes if node.itself)
         beyond = sum(max(0, region.resident - region.limit) for region in regions)
         self._uncounted_here = -(-(donated_here + beyond + left) // _MIB)
-        return Supply(total=total // _MIB, taken_by_others=-(-max(0, total - free - own) // _MIB), near=near // _MIB,
+        return Supply(total=total // _MIB, taken=-(-max(0, total - free - counted) // _MIB), near=near // _MIB,
                       uncounted_here=self._uncounted_here)
 
     def statistics(self, resources: dict[str, Any], supply: Supply) -> None:
@@ -106,5 +106,5 @@ class InventoryOps:
         """Placement refuses inventories of 0, and to drop one that is in use: what is gone is reserved instead."""
         if supply is None or supply.total < 1:
             return {**last, "reserved": last["total"]} if last else None
-        return {"total": supply.total, "reserved": min(supply.total, supply.taken_by_others), "min_unit": 1,
+        return {"total": supply.total, "reserved": min(supply.total, supply.taken), "min_unit": 1,
                 "max_unit": supply.total, "step_size": 1, "allocation_ratio": 1.0}

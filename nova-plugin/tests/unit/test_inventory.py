@@ -43,12 +43,20 @@ def update(ops: InventoryOps, tree: Any) -> dict[str, Any]:
 def test_what_is_left_over_after_our_own_servers_is_what_is_free(ops: InventoryOps, tree: Any, node: FakeHeca) -> None:
     # of 64 GiB, 10 are free; 30 are lent to our server, so 24 are others'
     node.peers[1].free_bytes = 10 * GIB
-    make_region(node).stores = [Store("m1", 30 * GIB)]
+    make_region(node, size=40 * GIB, limit=10 * GIB).stores = [Store("m1", 30 * GIB)]
     remote = update(ops, tree)[RESOURCE_REMOTE]
     assert (remote["total"], remote["reserved"]) == (64 * 1024, 24 * 1024)
     assert remote["total"] - remote["reserved"] - 30 * 1024 == 10 * 1024
     assert remote["allocation_ratio"] == 1.0
     assert TRAIT in tree.data("host1").traits
+
+
+def test_what_a_lease_holds_beyond_what_is_counted_is_nobodys(ops: InventoryOps, tree: Any, node: FakeHeca) -> None:
+    make_region(node, size=40 * GIB, limit=10 * GIB).stores = [Store("m1", 32 * GIB)]
+    node.peers[1].free_bytes = 32 * GIB
+    remote = update(ops, tree)[RESOURCE_REMOTE]
+    assert remote["reserved"] == 2 * 1024
+    assert remote["total"] - remote["reserved"] - 30 * 1024 == 32 * 1024, "what is free"
 
 
 def test_only_others_that_are_alive_lend(ops: InventoryOps, tree: Any, node: FakeHeca) -> None:
