@@ -6,48 +6,15 @@ Prints a table of what happened and writes build/demo/summary.json. Ends with 1 
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import Any
 
 from lab.bench import Bench
-from lab.deadline import LabError
-from lab.hardship import MIB
-from lab.paths import ROOT
-from lab.qemu import Qemu
+from lab.story import MIB, Story, perform, rate_over
 
 GUEST_MIB, VERIFIED_MIB, LOCAL_MIB, SMALLER_MIB = 1024, 800, 256, 192
 REGION = "demo"
-
-
-class Story:
-    """Rows of the table; each says what was done, how long it took and what the guest did meanwhile."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self._began = time.monotonic()
-
-    def tell(self, what: str, seconds: float, guest: Qemu | None, note: str = "") -> None:
-        ticks = guest.guest.ticks() if guest else []
-        row = {"at_s": round(time.monotonic() - self._began, 1), "what": what, "took_s": round(seconds, 3),
-               "resident_mib": guest.resident_bytes() // MIB if guest else None,
-               "verified": ticks[-1].verified if ticks else 0, "errors": ticks[-1].errors if ticks else 0,
-               "note": note}
-        self.rows.append(row)
-        print(f"{row['at_s']:7.1f}  {what:44} {seconds:8.2f}  {row['resident_mib'] or '':>8}  {row['verified']:>10}  "
-              f"{row['errors']:>6}  {note}", flush=True)
-
-    @staticmethod
-    def heading() -> None:
-        print(f"{'at s':>7}  {'what':44} {'took s':>8}  {'here MiB':>8}  {'verified':>10}  {'errors':>6}")
-
-
-def rate_over(guest: Qemu, seconds: int) -> tuple[float, int]:
-    """Verifications a second, and the longest gap in ms, over so many ticks."""
-    ticks = guest.guest.wait_ticks(seconds, seconds * 3 + 60)
-    guest.guest.check()
-    return (ticks[-1].verified - ticks[0].verified) / max(1, len(ticks) - 1), max(tick.max_gap_ms for tick in ticks)
 
 
 def run(bench: Bench, story: Story) -> dict[str, Any]:
@@ -102,26 +69,5 @@ def run(bench: Bench, story: Story) -> dict[str, Any]:
             "longest_gap_ms": {"governed": gap, "over_the_crash": crash_gap}}
 
 
-def main() -> int:
-    out = ROOT / "build" / "demo"
-    out.mkdir(parents=True, exist_ok=True)
-    bench, story = Bench("demo"), Story()
-    story.heading()
-    summary: dict[str, Any] = {}
-    try:
-        summary = run(bench, story)
-        summary["ok"] = summary["errors"] == 0
-    except LabError as error:
-        summary = {"ok": False, "error": str(error)}
-        print(f"failed: {error}", file=sys.stderr)
-    finally:
-        bench.close()
-    summary["rows"] = story.rows
-    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    print(f"\n{'no byte was wrong' if summary['ok'] else 'NOT GOOD'}; summary in build/demo/summary.json, "
-          "logs in build/lab/run/demo")
-    return 0 if summary["ok"] else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(perform("demo", "summary.json", run))
