@@ -59,22 +59,29 @@ def test_it_starts_again_with_its_host(server: Server) -> None:
     runs_anew(server)
 
 
+def evacuate(server: Server, destination: str) -> None:
+    """By the API: the client of Debian 12 asks for it, and then fails with a traceback (TupleWithMeta has no to_dict)."""
+    server.cloud.api.call("compute", "POST", f"/v2.1/servers/{server.id}/action", {"evacuate": {"host": destination}})
+
+
 def test_evacuated_it_is_spread_from_another_host(server: Server) -> None:
     cloud, lost, hecad = server.cloud, compute_of(server), hecad_of(server)
     destination = other_host(server)
     lost.kill()
     hecad.kill()
     lost.host.virsh("destroy", server.name)
-    cloud.client.run("compute", "service", "set", "--down", lost.host.name, "nova-compute")
-    server.run("evacuate", "--host", destination)
-    wait_until(lambda: server.look()["OS-EXT-SRV-ATTR:host"] == destination, 120, f"{server.title} is at {destination}")
-    server.wait("ACTIVE", 240)
-    server.find()
-    server.guest.wait_ready(240)
-    hecad.start()  # gives back what its dead server had
-    lost.start()
-    cloud.client.run("compute", "service", "set", "--up", lost.host.name, "nova-compute")
-    cloud.wait_computes()
+    try:
+        cloud.client.run("compute", "service", "set", "--down", lost.host.name, "nova-compute")
+        evacuate(server, destination)
+        wait_until(lambda: server.look()["OS-EXT-SRV-ATTR:host"] == destination, 120, f"{server.title} is at {destination}")
+        server.wait("ACTIVE", 240)
+        server.find()
+        server.guest.wait_ready(240)
+    finally:
+        hecad.start()  # gives back what its dead server had
+        lost.start()
+        cloud.client.run("compute", "service", "set", "--up", lost.host.name, "nova-compute")
+        cloud.wait_computes()
     wait_until(lambda: hecad.regions() == [], 60, "no region of it is left where it was")
     wait_until(lambda: lost.instances() == [], 120, "nothing of it is left where it was")
     is_aggregated(server)
