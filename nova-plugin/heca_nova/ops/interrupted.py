@@ -72,7 +72,8 @@ class InterruptedMigrations:
     def _hand_over(self, context: Any, instance: Any, migration: Any) -> None:
         destination = migration.dest_compute
         LOG.warning("It runs at %s: its live migration had changed over before nova-compute was restarted. Connections of "
-                    "volumes to this host are left as they are", destination, instance=instance)
+                    "volumes to this host are left as they are, and so is its directory here: whether that is shared with "
+                    "its destination is not known any more", destination, instance=instance)
         network = instance.get_network_info()
         try:
             compat.network_api().migrate_instance_start(context, instance, migration)

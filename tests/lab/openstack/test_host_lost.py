@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab.deadline import wait_until
+from lab.openstack.client import ClientFailed
 from lab.openstack.cloud import Cloud
 from lab.openstack.compute import Compute
 from lab.openstack.governed import (
@@ -64,12 +65,21 @@ def evacuate(server: Server, destination: str) -> None:
     server.cloud.api.call("compute", "POST", f"/v2.1/servers/{server.id}/action", {"evacuate": {"host": destination}})
 
 
+def set_up(cloud: Cloud, host: str) -> bool:
+    """Refused until what was evacuated from there is cleaned up."""
+    try:
+        cloud.client.run("compute", "service", "set", "--up", host, "nova-compute")
+        return True
+    except ClientFailed:
+        return False
+
+
 def test_evacuated_it_is_spread_from_another_host(server: Server) -> None:
     cloud, lost, hecad = server.cloud, compute_of(server), hecad_of(server)
     destination = other_host(server)
     lost.kill()
+    lost.host.virsh("destroy", server.name)  # before hecad: else it ends by SIGKILL, and leaves its socket
     hecad.kill()
-    lost.host.virsh("destroy", server.name)
     try:
         cloud.client.run("compute", "service", "set", "--down", lost.host.name, "nova-compute")
         evacuate(server, destination)
@@ -80,7 +90,7 @@ def test_evacuated_it_is_spread_from_another_host(server: Server) -> None:
     finally:
         hecad.start()  # gives back what its dead server had
         lost.start()
-        cloud.client.run("compute", "service", "set", "--up", lost.host.name, "nova-compute")
+        wait_until(lambda: set_up(cloud, lost.host.name), 120, f"Nova takes {lost.host.name} back")
         cloud.wait_computes()
     wait_until(lambda: hecad.regions() == [], 60, "no region of it is left where it was")
     wait_until(lambda: lost.instances() == [], 120, "nothing of it is left where it was")
