@@ -73,6 +73,7 @@ std::string_view ToString(FailPoint point) {
     case FailPoint::kCrashAtOpen: return "crash-at-open";
     case FailPoint::kCrashServingImage: return "crash-serving-image";
     case FailPoint::kFailAfterTakeOver: return "fail-after-take-over";
+    case FailPoint::kBreakRdma: return "break-rdma";
     case FailPoint::kCount: break;
   }
   return "unknown";

@@ -30,6 +30,7 @@ enum class FailPoint : std::uint8_t {
   kCrashAtOpen,           ///< migration: the destination is told that it may serve, and has not noted it
   kCrashServingImage,     ///< migration: the destination asks for a page
   kFailAfterTakeOver,     ///< migration: the destination has taken a lease over, and does not answer, or says that it failed
+  kBreakRdma,             ///< transport: an RDMA connection that was set up breaks some thousands of requests later
   kCount,
 };
 

@@ -17,7 +17,7 @@
 
 namespace heca::daemon {
 
-enum class Transport : std::uint8_t { kInvalid = 0, kAuto = 1, kTcp = 2 };
+enum class Transport : std::uint8_t { kInvalid = 0, kAuto = 1, kTcp = 2, kRdma = 3 };
 enum class LogLevel : std::uint8_t { kInvalid = 0, kTrace, kDebug, kInfo, kWarn, kError };
 
 /// Another hecad, of the static peer list.

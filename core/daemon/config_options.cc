@@ -180,14 +180,6 @@ Option Choice(const Words& words, T Config::*member, std::vector<std::pair<std::
           }};
 }
 
-/// A choice of which one more value is known and cannot be had here.
-Option ButNot(Option option, std::string_view name, std::string why) {
-  option.set = [set = std::move(option.set), name, why = std::move(why)](Config& config, std::string_view text) {
-    return text == name ? Bad(fmt::format("'{}' {}", text, why)) : set(config, text);
-  };
-  return option;
-}
-
 Option SocketMode(const Words& words) {
   return {words.key,
           words.group,
@@ -238,10 +230,11 @@ std::vector<Option> MakeOptions() {
            &Config::control_listen, CheckAddress),
       Text({"data-listen", kPeers, "HOST:PORT", "Where peers read and write lent pages. Same remark."},
            &Config::data_listen, CheckAddress),
-      ButNot(Choice<Transport>({"transport", kPeers, "auto|tcp",
-                                "How pages travel. auto: the best that both ends have; in this build that is tcp."},
-                               &Config::transport, {{"auto", Transport::kAuto}, {"tcp", Transport::kTcp}}),
-             "rdma", "comes with a build that has RDMA, and this one has not: give auto or tcp"),
+      Choice<Transport>({"transport", kPeers, "auto|tcp|rdma",
+                         "How pages travel. auto: by RDMA where both ends have a device, else by TCP. rdma: by nothing else. The "
+                         "port for RDMA is the one after data-listen's."},
+                        &Config::transport,
+                        {{"auto", Transport::kAuto}, {"tcp", Transport::kTcp}, {"rdma", Transport::kRdma}}),
       Size({"donate", kSponsor, "SIZE", "Memory lent to other nodes. 0: none."}, &Config::donate, Bytes(0),
            Bytes(1ULL << 50), unit),
       Text({"slab-dir", kSponsor, "DIR", "Where lent memory lies: a tmpfs, so that a restart keeps it."},

@@ -58,6 +58,14 @@ DoctorCheck CheckRegion(const control::RegionInfo& region) {
   return {name, Verdict::kFail, region.trouble, "bring its sponsor back with its memory; `hecactl events` tells more"};
 }
 
+DoctorCheck CheckRdmaPort(const transport::RdmaDevice& device, const transport::RdmaPort& port) {
+  const std::string name = "rdma " + device.name + "/" + std::to_string(port.number);
+  std::string text = device.transport + " over " + port.link_layer + ", " + port.state + ", MTU " + std::to_string(port.active_mtu);
+  for (const auto& gid : port.gids) text.append(", GID ").append(gid);
+  if (port.active()) return {name, Verdict::kOk, text, ""};
+  return {name, Verdict::kWarn, text, "set its link up (rdma link show, ip link); until then pages travel by TCP"};
+}
+
 }  // namespace
 
 std::vector<DoctorCheck> Examine(const Patient& patient) {
@@ -66,6 +74,9 @@ std::vector<DoctorCheck> Examine(const Patient& patient) {
   if (patient.config.donate.value() > 0) checks.push_back(CheckTmpfs("slab-dir", patient.config.slab_dir));
   if (patient.config.compute && patient.peers.empty()) {
     checks.push_back({"peers", Verdict::kWarn, "no peers: nothing can be borrowed", "add [[peer]] to hecad.toml"});
+  }
+  for (const auto& device : patient.rdma) {
+    for (const auto& port : device.ports) checks.push_back(CheckRdmaPort(device, port));
   }
   for (const auto& peer : patient.peers) checks.push_back(CheckPeer(peer));
   for (const auto& region : patient.regions) checks.push_back(CheckRegion(region));

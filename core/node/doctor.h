@@ -7,6 +7,7 @@
 #include "control/node_types.h"
 #include "node/node.h"
 #include "os/probe_uffd.h"
+#include "transport/rdma/devices.h"
 
 namespace heca::node {
 
@@ -16,6 +17,7 @@ struct Patient {
   const os::UffdAbilities& abilities;
   std::vector<control::PeerInfo> peers;
   std::vector<control::RegionInfo> regions;
+  std::vector<transport::RdmaDevice> rdma;
 };
 
 [[nodiscard]] std::vector<control::DoctorCheck> Examine(const Patient& patient);

@@ -9,6 +9,7 @@
 #include "base/size.h"
 #include "node/doctor.h"
 #include "node/node_impl.h"
+#include "transport/rdma/devices.h"
 
 namespace heca::node {
 
@@ -143,7 +144,10 @@ Result<std::vector<control::PeerInfo>> Node::Nodes() {
 Result<std::vector<control::DoctorCheck>> Node::Doctor() {
   std::vector<control::RegionInfo> regions;
   for (const auto& session : impl_->All()) regions.push_back(session->Info());
-  return Examine({impl_->config, impl_->abilities, impl_->sponsors->Peers(), regions});
+  auto rdma = transport::RdmaDevices();
+  if (!rdma.ok()) Log().warn("{}", rdma.status().ToString());
+  return Examine({impl_->config, impl_->abilities, impl_->sponsors->Peers(), regions,
+                  rdma.ok() ? std::move(*rdma) : std::vector<transport::RdmaDevice>()});
 }
 
 Status Node::Events(const control::EventQuery& query, control::EventSink& sink) {

@@ -29,6 +29,14 @@ struct PeerConfig {
   std::string failure_domain;
 };
 
+/// How pages travel.
+enum class TransportChoice : std::uint8_t {
+  kInvalid = 0,
+  kAuto = 1,  ///< the best that both ends have
+  kTcp = 2,
+  kRdma = 3,
+};
+
 /// What a node needs to know; hecad's config (daemon/config.h) explains each value.
 struct NodeConfig {
   std::string name;
@@ -39,6 +47,7 @@ struct NodeConfig {
   std::string socket;          ///< only shown
   std::string control_listen;  ///< only shown
   std::string data_listen;
+  TransportChoice transport = TransportChoice::kAuto;
   std::vector<PeerConfig> peers;
   Bytes donate;
   std::string slab_dir;

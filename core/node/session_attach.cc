@@ -244,7 +244,7 @@ store::RemoteOptions Session::StoreOptions(const LeaseRecord& lease) const {
   store::RemoteOptions options;
   options.sponsor = lease.sponsor;
   options.owner_boot_id = context_.boot_id;
-  options.dialers = {{"tcp", &context_.sponsors.tcp()}};
+  options.dialers = context_.sponsors.dialers();
   return options;
 }
 

@@ -4,7 +4,10 @@
 #include <string_view>
 #include <utility>
 
+#include "base/log.h"
 #include "base/size.h"
+#include "transport/rdma/rdma_server.h"
+#include "transport/tcp_server.h"
 
 namespace heca::node {
 namespace {
@@ -18,6 +21,11 @@ control::EventKind KindOf(store::LeaseEvent event) {
     case store::LeaseEvent::kInvalid: break;
   }
   return control::EventKind::kInvalid;
+}
+
+/// The port after that of TCP: over iWARP both are TCP ports. One that the kernel chooses stays so.
+transport::Endpoint RdmaEndpoint(const transport::Endpoint& listen) {
+  return {listen.host, static_cast<std::uint16_t>(listen.port == 0 ? 0 : listen.port + 1)};
 }
 
 }  // namespace
@@ -34,18 +42,39 @@ Result<std::unique_ptr<SponsorSide>> SponsorSide::Start(const NodeConfig& config
   options.backing = config.reserve ? store::Backing::kReserved : store::Backing::kSparse;
   options.lease_life = config.lease;
   HECA_ASSIGN_OR_RETURN(side->sponsor_, store::Sponsor::Create(std::move(options), side.get()));
-  transport::TcpServerOptions tcp;
-  HECA_ASSIGN_OR_RETURN(tcp.listen, transport::Endpoint::Parse(config.data_listen));
   side->router_ = std::make_unique<LendingRouter>(*side->sponsor_, side->images_);
-  auto server = transport::TcpServer::Create(tcp, *side->router_);
-  if (!server.ok()) return server.status().WithContext("data-listen " + config.data_listen);
-  side->server_ = std::move(*server);
-  const std::vector<control::DataEndpoint> endpoints{{side->server_->Transport(), side->server_->endpoint().ToString()}};
-  side->sponsor_->SetEndpoints(endpoints);
-  side->images_.SetEndpoints(endpoints);
+  HECA_RETURN_IF_ERROR(side->Listen(config));
   side->departures_ = std::make_unique<Departures>(config.run_dir + "/departures", side->images_, regions, events, log);
   HECA_RETURN_IF_ERROR(side->departures_->Resume());
   return side;
+}
+
+Status SponsorSide::Listen(const NodeConfig& config) {
+  HECA_ASSIGN_OR_RETURN(const auto listen, transport::Endpoint::Parse(config.data_listen));
+  if (config.transport != TransportChoice::kTcp) {
+    transport::RdmaServerOptions options;
+    options.listen = RdmaEndpoint(listen);
+    auto rdma = transport::RdmaServer::Create(options, *router_);
+    if (rdma.ok()) {
+      servers_.push_back(std::move(*rdma));
+    } else if (config.transport == TransportChoice::kRdma) {
+      return rdma.status().WithContext("transport rdma");
+    } else {
+      Log().info("pages are not offered over RDMA: {}", rdma.status().ToString());
+    }
+  }
+  if (config.transport != TransportChoice::kRdma) {
+    transport::TcpServerOptions options;
+    options.listen = listen;
+    auto tcp = transport::TcpServer::Create(options, *router_);
+    if (!tcp.ok()) return tcp.status().WithContext("data-listen " + config.data_listen);
+    servers_.push_back(std::move(*tcp));
+  }
+  std::vector<control::DataEndpoint> endpoints;
+  for (const auto& server : servers_) endpoints.push_back({server->Transport(), server->endpoint().ToString()});
+  sponsor_->SetEndpoints(endpoints);
+  images_.SetEndpoints(endpoints);
+  return {};
 }
 
 Status SponsorSide::Describe(control::NodeInfo& info) const {
@@ -83,10 +112,12 @@ Status SponsorSide::FreeLease(LeaseId lease, bool force) {
 
 std::vector<control::ConnectionInfo> SponsorSide::Connections() const {
   std::vector<control::ConnectionInfo> connections;
-  for (const auto& from : server_->Connections()) {
-    connections.push_back({server_->Transport() + " " + from.peer + " -> " + server_->endpoint().ToString(),
-                           from.role == Role::kUrgent ? "urgent" : "bulk", "", from.lease, false, from.bytes_in,
-                           from.bytes_out});
+  for (const auto& server : servers_) {
+    for (const auto& from : server->Connections()) {
+      connections.push_back({server->Transport() + " " + from.peer + " -> " + server->endpoint().ToString(),
+                             from.role == Role::kUrgent ? "urgent" : "bulk", "", from.lease, false, from.bytes_in,
+                             from.bytes_out});
+    }
   }
   return connections;
 }

@@ -16,7 +16,7 @@
 #include "node/node.h"
 #include "store/image_sponsor.h"
 #include "store/sponsor.h"
-#include "transport/tcp_server.h"
+#include "transport/server.h"
 
 namespace heca::node {
 
@@ -42,6 +42,7 @@ class SponsorSide final : private store::LeaseObserver {
   }
 
  private:
+  Status Listen(const NodeConfig& config);
   SponsorSide(EventLog& events, DepartureLog& log) : events_(events), log_(log) {}
   void OnLease(store::LeaseEvent event, const control::LeaseInfo& lease, std::string_view why) override;
 
@@ -51,7 +52,7 @@ class SponsorSide final : private store::LeaseObserver {
   store::ImageSponsor images_;
   std::unique_ptr<Departures> departures_;
   std::unique_ptr<LendingRouter> router_;
-  std::unique_ptr<transport::TcpServer> server_;  ///< uses the router: destroyed first
+  std::vector<std::unique_ptr<transport::Server>> servers_;  ///< best first; they use the router: destroyed first
 };
 
 }  // namespace heca::node

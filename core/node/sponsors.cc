@@ -28,13 +28,20 @@ Result<std::unique_ptr<control::SponsorApi>> Sponsors::Client(const std::string&
 }
 
 Result<std::unique_ptr<Sponsors>> Sponsors::Create(const NodeConfig& config, cluster::OnChange on_change) {
-  std::unique_ptr<Sponsors> sponsors(new Sponsors(config.failure_domain));
+  std::unique_ptr<Sponsors> sponsors(new Sponsors(config));
   std::vector<cluster::PeerConfig> peers;
   for (const auto& peer : config.peers) peers.push_back({peer.name, peer.address, peer.failure_domain});
   HECA_ASSIGN_OR_RETURN(sponsors->members_, cluster::StaticMembers::Create(
                                                 std::move(peers), [](const auto& peer) { return Client(peer.endpoint); },
                                                 std::move(on_change), {}));
   return sponsors;
+}
+
+std::vector<store::NamedDialer> Sponsors::dialers() {
+  std::vector<store::NamedDialer> all;
+  if (transport_ != TransportChoice::kTcp) all.push_back({"rdma", &rdma_});
+  if (transport_ != TransportChoice::kRdma) all.push_back({"tcp", &tcp_});
+  return all;
 }
 
 std::vector<cluster::Member> Sponsors::Order(const control::ReserveRequest& request, std::string& passed_over) {

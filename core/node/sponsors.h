@@ -14,6 +14,8 @@
 #include "control/sponsor_api.h"
 #include "heca/status.h"
 #include "node/node.h"
+#include "store/connector.h"
+#include "transport/rdma/rdma_dialer.h"
 #include "transport/tcp_dialer.h"
 
 namespace heca::node {
@@ -39,13 +41,17 @@ class Sponsors {
   /// A client of the sponsor at `address`; does not connect.
   static Result<std::unique_ptr<control::SponsorApi>> Client(const std::string& address);
   [[nodiscard]] std::vector<control::PeerInfo> Peers() const;
-  [[nodiscard]] transport::Dialer& tcp() { return tcp_; }
+  /// The ways to a sponsor's data ports that this node may take.
+  [[nodiscard]] std::vector<store::NamedDialer> dialers();
 
  private:
-  explicit Sponsors(std::string own_domain) : own_domain_(std::move(own_domain)), random_(std::random_device()()) {}
+  explicit Sponsors(const NodeConfig& config)
+      : transport_(config.transport), own_domain_(config.failure_domain), random_(std::random_device()()) {}
   [[nodiscard]] std::vector<cluster::Member> Order(const control::ReserveRequest& request, std::string& passed_over);
 
+  const TransportChoice transport_;
   transport::TcpDialer tcp_;
+  transport::RdmaDialer rdma_;
   const std::string own_domain_;
   std::mutex random_mutex_;
   std::mt19937_64 random_;

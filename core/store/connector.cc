@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <utility>
 
 #include <fmt/format.h>
@@ -226,25 +227,44 @@ void Connector::TryConnect(Wanted& wanted, Time now) {
 }
 
 Result<std::unique_ptr<transport::Channel>> Connector::Connect(const StreamName& name) {
-  const control::LeaseKey key = lease().key;
-  const auto grant = sponsor_.OpenData(key, name.role, name.stream, 1);
-  if (!grant.ok()) {
-    if (grant.status().code() == ErrorCode::kFailedPrecondition) next_renew_ = Time();  // quarantined: renew, retry
-    if (IsLost(grant.status())) return grant.status();
-    return grant.status();
+  Status last(ErrorCode::kUnsupported, fmt::format("sponsor {} offers no transport that this host speaks", options_.sponsor),
+              ErrorScope::kConnection);
+  for (std::size_t tried = 0;; ++tried) {
+    const control::LeaseKey key = lease().key;
+    const auto grant = sponsor_.OpenData(key, name.role, name.stream, 1);  // a token is good once, and so for one way
+    if (!grant.ok()) {
+      if (grant.status().code() == ErrorCode::kFailedPrecondition) next_renew_ = Time();  // quarantined: renew, retry
+      if (IsLost(grant.status())) return grant.status();
+      return grant.status();
+    }
+    if (grant->tokens.empty()) return Status(ErrorCode::kInternal, "the sponsor sent no token");
+    const auto ways = Ways(*grant);
+    if (tried >= ways.size()) return last;  // the sponsor was restarted in between, and offers less
+    HECA_ASSIGN_OR_RETURN(const auto endpoint, transport::Endpoint::Parse(ways[tried].address));
+    auto channel = ways[tried].dialer->Dial(endpoint, {grant->tokens.front(), key.id, key.epoch, name.role},
+                                            Deadline::After(options_.dial_timeout));
+    if (channel.ok()) {
+      if (tried > 0) TellFallback(ways[tried].transport, last);
+      return channel;
+    }
+    last = channel.status();
+    if (tried + 1 == ways.size()) return last;
   }
-  if (grant->tokens.empty()) return Status(ErrorCode::kInternal, "the sponsor sent no token");
-  for (const auto& offer : grant->endpoints) {
+}
+
+std::vector<Connector::Way> Connector::Ways(const control::DataGrant& grant) const {
+  std::vector<Way> ways;
+  for (const auto& offer : grant.endpoints) {
     for (const auto& mine : options_.dialers) {
-      if (mine.transport != offer.transport) continue;
-      HECA_ASSIGN_OR_RETURN(const auto endpoint, transport::Endpoint::Parse(offer.address));
-      return mine.dialer->Dial(endpoint, {grant->tokens.front(), key.id, key.epoch, name.role},
-                               Deadline::After(options_.dial_timeout));
+      if (mine.transport == offer.transport) ways.push_back({mine.transport, mine.dialer, offer.address});
     }
   }
-  return Status(ErrorCode::kUnsupported,
-                fmt::format("sponsor {} offers no transport that this host speaks", options_.sponsor),
-                ErrorScope::kConnection);
+  return ways;
+}
+
+void Connector::TellFallback(const std::string& transport, const Status& why) {
+  if (std::exchange(told_fallback_, true)) return;
+  Log().warn("sponsor {} is reached over {}: {}", options_.sponsor, transport, why.ToString());
 }
 
 void Connector::WatchProgress(Wanted& wanted, Time now) const {

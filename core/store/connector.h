@@ -100,6 +100,14 @@ class Connector {
   void TryRenew(Time now);
   void TryConnect(Wanted& wanted, Time now);
   Result<std::unique_ptr<transport::Channel>> Connect(const StreamName& name);
+  struct Way {
+    std::string transport;
+    transport::Dialer* dialer = nullptr;
+    std::string address;
+  };
+  /// To the sponsor's data ports that both ends know, the sponsor's best first.
+  [[nodiscard]] std::vector<Way> Ways(const control::DataGrant& grant) const;
+  void TellFallback(const std::string& transport, const Status& why);
   void WatchProgress(Wanted& wanted, Time now) const;
   /// True if the sponsor's answer means that the store is lost; ends everything then.
   bool IsLost(const Status& answer);
@@ -132,6 +140,7 @@ class Connector {
   Time next_renew_{};
   Millis renew_pause_{0};
   Status trouble_;  ///< the last failure, for OnHealth
+  bool told_fallback_ = false;
   std::thread thread_;
 };
 

@@ -7,8 +7,8 @@
 
 namespace heca::store {
 
-LeaseMemory::LeaseMemory(LeaseId id, Epoch epoch, const SlabShape& shape, std::size_t max_slabs)
-    : LeasedMemory(id, epoch), shape_(shape), slots_per_slab_(shape.Slots()) {
+LeaseMemory::LeaseMemory(LeaseId id, Epoch epoch, const SlabShape& shape, Backing backing, std::size_t max_slabs)
+    : LeasedMemory(id, epoch), shape_(shape), backing_(backing), slots_per_slab_(shape.Slots()) {
   slabs_.reserve(max_slabs);
 }
 
@@ -72,6 +72,16 @@ Status LeaseMemory::Release(Slot slot) {
   if (slab == nullptr) return NoSuchSlot(slot);
   slab->MarkFree(IndexOf(slot));
   return {};
+}
+
+std::vector<transport::Extent> LeaseMemory::Extents() const {
+  std::vector<transport::Extent> extents;
+  if (backing_ != Backing::kReserved) return extents;
+  for (std::uint32_t slot = 1; slot <= SlotCount(); slot += slots_per_slab_) {
+    const Slab& slab = *SlabOf(Slot(slot));
+    extents.push_back({Slot(slot), slab.Pages(), slab.Marks()});
+  }
+  return extents;
 }
 
 }  // namespace heca::store

@@ -25,8 +25,9 @@ namespace heca::store {
 
 class LeaseMemory final : public LeasedMemory {
  public:
-  /// At most `max_slabs` can ever be appended.
-  LeaseMemory(LeaseId id, Epoch epoch, const SlabShape& shape, std::size_t max_slabs);
+  /// At most `max_slabs` can ever be appended. Extents are only told of slabs whose memory is there already: to pin others would
+  /// allocate all of it.
+  LeaseMemory(LeaseId id, Epoch epoch, const SlabShape& shape, Backing backing, std::size_t max_slabs);
 
   /// Takes the slabs and the quota that they are charged to; the charge ends when this object does, which is when
   /// nobody can see the memory any more.
@@ -36,13 +37,14 @@ class LeaseMemory final : public LeasedMemory {
   [[nodiscard]] Bytes PageSize() const override { return shape_.page_size; }
   [[nodiscard]] std::uint32_t SlotCount() const override { return slots_.load(std::memory_order_acquire); }
   [[nodiscard]] std::size_t SlabCount() const { return slabs_.size(); }
-  /// Counts bits: O(slots / 64).
+  /// Counts marks: O(slots).
   [[nodiscard]] std::uint64_t CountWritten() const;
 
   Result<std::span<const std::byte>> ForRead(Slot slot) override;
   Result<std::span<std::byte>> BeginWrite(Slot slot, transport::Attempt attempt) override;
   void CommitWrite(Slot slot) override;
   Status Release(Slot slot) override;
+  [[nodiscard]] std::vector<transport::Extent> Extents() const override;
 
  private:
   /// Null for a slot that does not exist.
@@ -51,6 +53,7 @@ class LeaseMemory final : public LeasedMemory {
   [[nodiscard]] Status NoSuchSlot(Slot slot) const;
 
   const SlabShape shape_;
+  const Backing backing_;
   const std::uint32_t slots_per_slab_;
   std::atomic<std::uint32_t> slots_{0};  ///< published after the slabs that hold them
   std::vector<QuotaCharge> charges_;

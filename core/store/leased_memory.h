@@ -6,10 +6,11 @@
 #include <atomic>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "heca/status.h"
 #include "heca/types.h"
-#include "transport/channel.h"
+#include "transport/server.h"
 
 namespace heca::store {
 
@@ -31,6 +32,7 @@ class LeasedMemory {
   virtual Result<std::span<std::byte>> BeginWrite(Slot slot, transport::Attempt attempt) = 0;
   virtual void CommitWrite(Slot slot) = 0;
   virtual Status Release(Slot slot) = 0;
+  [[nodiscard]] virtual std::vector<transport::Extent> Extents() const { return {}; }
 
  private:
   const LeaseId id_;

@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <bit>
 #include <cerrno>
 #include <utility>
 
@@ -15,10 +14,8 @@
 namespace heca::store {
 namespace {
 
-static_assert(std::atomic<std::uint64_t>::is_always_lock_free && sizeof(std::atomic<std::uint64_t>) == 8,
-              "the bitmap in the file is an array of atomics");
-
-std::size_t BitmapWords(const SlabShape& shape) { return (shape.Slots() + 63) / 64; }
+static_assert(std::atomic<std::uint8_t>::is_always_lock_free && sizeof(std::atomic<std::uint8_t>) == 1,
+              "the marks in the file are an array of atomics");
 
 Status Allocate(int fd, const std::string& path, Bytes bytes, Backing backing) {
   const auto length = static_cast<off_t>(bytes.value());
@@ -41,8 +38,8 @@ Status Allocate(int fd, const std::string& path, Bytes bytes, Backing backing) {
 }  // namespace
 
 Bytes SlabShape::FileBytes() const {
-  const auto bitmap = BitmapWords(*this) * sizeof(std::uint64_t);
-  return Bytes(payload.value() + (bitmap + kBasePage.value() - 1) / kBasePage.value() * kBasePage.value());
+  const std::uint64_t marks = Slots();
+  return Bytes(payload.value() + (marks + kBasePage.value() - 1) / kBasePage.value() * kBasePage.value());
 }
 
 Result<Slab> Slab::Create(const std::string& path, const SlabShape& shape, Backing backing) {
@@ -82,25 +79,23 @@ Slab::Slab(std::byte* base, const SlabShape& shape)
       page_bytes_(shape.page_size.value()),
       slots_(shape.Slots()),
       file_bytes_(shape.FileBytes().value()),
-      bits_(reinterpret_cast<std::atomic<std::uint64_t>*>(base + shape.payload.value())) {}
+      marks_(reinterpret_cast<std::atomic<std::uint8_t>*>(base + shape.payload.value())) {}
 
 Slab::Slab(Slab&& other) noexcept
     : base_(std::exchange(other.base_, nullptr)),
       page_bytes_(other.page_bytes_),
       slots_(other.slots_),
       file_bytes_(other.file_bytes_),
-      bits_(std::exchange(other.bits_, nullptr)) {}
+      marks_(std::exchange(other.marks_, nullptr)) {}
 
 Slab::~Slab() {
   if (base_ != nullptr) ::munmap(base_, file_bytes_);
 }
 
 std::uint32_t Slab::CountWritten() const {
-  int count = 0;
-  for (std::uint32_t index = 0; index < slots_; index += 64) {
-    count += std::popcount(Word(index).load(std::memory_order_relaxed));
-  }
-  return static_cast<std::uint32_t>(count);
+  std::uint32_t count = 0;
+  for (std::uint32_t index = 0; index < slots_; ++index) count += marks_[index].load(std::memory_order_relaxed) != 0 ? 1 : 0;
+  return count;
 }
 
 }  // namespace heca::store

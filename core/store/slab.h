@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // A slab: one file on tmpfs that holds the slots of a part of a lease, and which of them are written. Payload first,
-// then one bit per slot ("written"), rounded up to a base page. The file outlives the process, so that a restarted
+// then one byte per slot (not 0: written), rounded up to a base page: a byte is what a device can write by itself. The file outlives the process, so that a restarted
 // sponsor still has its memory; the kernel hands out new files zeroed and takes the pages back at unlink, so that
 // no byte of one lease can ever show up in another.
 #pragma once
@@ -23,7 +23,7 @@ struct SlabShape {
   [[nodiscard]] std::uint32_t Slots() const {
     return static_cast<std::uint32_t>(payload.value() / page_size.value());
   }
-  /// Payload and bitmap.
+  /// Payload and marks.
   [[nodiscard]] Bytes FileBytes() const;
 };
 
@@ -46,25 +46,24 @@ class Slab {
   [[nodiscard]] std::span<std::byte> Page(std::uint32_t index) const {
     return {base_ + index * page_bytes_, page_bytes_};
   }
+  /// Of all slots, in order.
+  [[nodiscard]] std::span<std::byte> Pages() const { return {base_, slots_ * page_bytes_}; }
+  [[nodiscard]] std::span<std::byte> Marks() const { return {base_ + slots_ * page_bytes_, slots_}; }
   /// Acquire: whoever sees true sees the bytes that were there at MarkWritten.
-  [[nodiscard]] bool Written(std::uint32_t index) const {
-    return (Word(index).load(std::memory_order_acquire) & Mask(index)) != 0;
-  }
-  void MarkWritten(std::uint32_t index) { Word(index).fetch_or(Mask(index), std::memory_order_release); }
-  void MarkFree(std::uint32_t index) { Word(index).fetch_and(~Mask(index), std::memory_order_acq_rel); }
+  [[nodiscard]] bool Written(std::uint32_t index) const { return marks_[index].load(std::memory_order_acquire) != 0; }
+  void MarkWritten(std::uint32_t index) { marks_[index].store(1, std::memory_order_release); }
+  void MarkFree(std::uint32_t index) { marks_[index].store(0, std::memory_order_release); }
   [[nodiscard]] std::uint32_t CountWritten() const;
 
  private:
   Slab(std::byte* base, const SlabShape& shape);
   static Result<Slab> Map(int fd, const std::string& path, const SlabShape& shape);
-  [[nodiscard]] std::atomic<std::uint64_t>& Word(std::uint32_t index) const { return bits_[index / 64]; }
-  static std::uint64_t Mask(std::uint32_t index) { return std::uint64_t{1} << (index % 64); }
 
   std::byte* base_;
   std::size_t page_bytes_;
   std::uint32_t slots_;
   std::size_t file_bytes_;
-  std::atomic<std::uint64_t>* bits_;
+  std::atomic<std::uint8_t>* marks_;
 };
 
 }  // namespace heca::store

@@ -82,7 +82,7 @@ void Sponsor::TakeBack(StoredLease stored) {
 Sponsor::EntryPtr Sponsor::Adopt(LeaseRecord record, std::vector<Slab> slabs, QuotaCharge charge) {
   auto entry = std::make_shared<Entry>();
   const std::size_t donated_slabs = options_.donated.value() / record.shape.payload.value();
-  entry->memory = std::make_shared<LeaseMemory>(record.id, record.epoch, record.shape,
+  entry->memory = std::make_shared<LeaseMemory>(record.id, record.epoch, record.shape, record.backing,
                                                 std::max(donated_slabs, record.slabs));
   entry->memory->Append(std::move(slabs), std::move(charge));
   entry->views = std::make_shared<ViewBoard>(entry->memory);

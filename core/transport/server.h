@@ -15,6 +15,14 @@
 
 namespace heca::transport {
 
+/// Slots that lie together in memory that stays where it is, and a byte for each that is not 0 once it is written: what a device
+/// may be let reach without anybody asking the SlotMemory.
+struct Extent {
+  Slot first;
+  std::span<std::byte> pages;
+  std::span<std::byte> marks;
+};
+
 /// The memory of one lease as data connections see it. Thread-safe: urgent and bulk connections are served by
 /// different threads. Spans stay valid as long as the caller holds its shared_ptr to the SlotMemory.
 class SlotMemory {
@@ -31,6 +39,8 @@ class SlotMemory {
   /// Makes the slot readable: the bytes are all there. A write that is never committed leaves the slot unwritten.
   virtual void CommitWrite(Slot slot) = 0;
   virtual Status Release(Slot slot) = 0;
+  /// All of the slots, where they may be pinned and reached without asking; grows as SlotCount does. Empty: they may not.
+  [[nodiscard]] virtual std::vector<Extent> Extents() const { return {}; }
   /// False once a later epoch owns the lease, the lease was freed, or the owner opens this connection's successor.
   /// The server asks at every message and, for a connection that is idle or in the middle of a message, at least
   /// every 20 ms; on false it closes the connection and drops its pointer to the SlotMemory. The sponsor waits for

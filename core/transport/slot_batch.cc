@@ -61,6 +61,24 @@ Status CheckWrite(Role role, std::span<const Slot> slots, std::span<const std::b
   return {};
 }
 
+Status CheckRequest(const wire::RequestHeader& header, Role role, std::size_t page_size) {
+  if (header.count > wire::MaxBatchFor(static_cast<std::uint32_t>(page_size))) {
+    return {ErrorCode::kInvalidArgument, fmt::format("the peer broke its batch limit: {} slots", header.count),
+            ErrorScope::kConnection};
+  }
+  if (role == Role::kUrgent && header.kind != wire::RequestKind::kRead) {
+    return {ErrorCode::kInvalidArgument, "the peer wrote or released on an urgent connection", ErrorScope::kConnection};
+  }
+  return {};
+}
+
+Status CheckOwner(const SlotMemory& memory, const Hello& hello) {
+  if (memory.StillOwnedBy(hello.epoch)) return {};
+  return {ErrorCode::kPermissionDenied,
+          fmt::format("epoch {} does not own lease {} any more", hello.epoch.value(), hello.lease.value()),
+          ErrorScope::kConnection};
+}
+
 BatchOutcome PagesForRead(SlotMemory& memory, std::span<const Slot> slots,
                           std::span<std::span<const std::byte>> pages) {
   for (std::size_t i = 0; i < slots.size(); ++i) {

@@ -10,6 +10,7 @@
 #include "heca/types.h"
 #include "transport/channel.h"
 #include "transport/server.h"
+#include "wire/message.h"
 
 namespace heca::transport {
 
@@ -21,6 +22,11 @@ Status CheckOperation(Operation operation, Role role, std::span<const Slot> slot
 /// Also that there is one page for every slot.
 Status CheckWrite(Role role, std::span<const Slot> slots, std::span<const std::byte> pages, Attempt attempt,
                   Bytes page_size, std::size_t max_batch);
+
+/// What a server checks before it carries out a request that was decoded; an error cuts the connection off.
+Status CheckRequest(const wire::RequestHeader& header, Role role, std::size_t page_size);
+/// kPermissionDenied once the lease is not the connection's any more.
+Status CheckOwner(const SlotMemory& memory, const Hello& hello);
 
 /// How an operation ended at the server: kOk, or why and at which slot.
 struct BatchOutcome {

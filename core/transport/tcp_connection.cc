@@ -52,7 +52,7 @@ Result<bool> TcpConnection::Parse() {
     if (write_.active()) {
       begin_ += write_.TakeFrom(Input());
       if (!write_.complete()) return true;
-      HECA_RETURN_IF_ERROR(CheckOwner());
+      HECA_RETURN_IF_ERROR(CheckOwner(*memory_, hello_));
       FinishWrite();
     } else {
       HECA_ASSIGN_OR_RETURN(const bool parsed, ParseOne());
@@ -62,31 +62,17 @@ Result<bool> TcpConnection::Parse() {
   return false;
 }
 
-Status TcpConnection::CheckOwner() const {
-  if (memory_->StillOwnedBy(hello_.epoch)) return {};
-  return {ErrorCode::kPermissionDenied,
-          fmt::format("epoch {} does not own lease {} any more", hello_.epoch.value(), hello_.lease.value()),
-          ErrorScope::kConnection};
-}
-
 Result<bool> TcpConnection::ParseOne() {
   const auto input = Input();
   if (input.size() < wire::kRequestHeaderSize) return false;
   HECA_ASSIGN_OR_RETURN(const auto header, wire::DecodeRequestHeader(input.first<wire::kRequestHeaderSize>()));
-  if (header.count > wire::MaxBatchFor(static_cast<std::uint32_t>(page_size_))) {
-    return Status(ErrorCode::kInvalidArgument, fmt::format("the peer broke its batch limit: {} slots", header.count),
-                  ErrorScope::kConnection);
-  }
-  if (hello_.role == Role::kUrgent && header.kind != wire::RequestKind::kRead) {
-    return Status(ErrorCode::kInvalidArgument, "the peer wrote or released on an urgent connection",
-                  ErrorScope::kConnection);
-  }
+  HECA_RETURN_IF_ERROR(CheckRequest(header, hello_.role, page_size_));
   const std::size_t size = wire::RequestSize(header.count);
   if (input.size() < size) return false;
   std::array<Slot, wire::kMaxBatch> slots;
   HECA_RETURN_IF_ERROR(wire::DecodeSlots(
       header, input.subspan(wire::kRequestHeaderSize, size - wire::kRequestHeaderSize), slots));
-  HECA_RETURN_IF_ERROR(CheckOwner());
+  HECA_RETURN_IF_ERROR(CheckOwner(*memory_, hello_));
   begin_ += size;
   Handle(header, std::span(slots).first(header.count));
   return true;

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/unique_fd.h"
 #include "transport/answer_queue.h"
+#include "transport/connection.h"
 #include "transport/incoming_write.h"
 #include "transport/server.h"
 #include "wire/message.h"
@@ -24,27 +25,20 @@
 namespace heca::transport {
 
 /// Owner loop only, except Info.
-class TcpConnection {
+class TcpConnection final : public Connection {
  public:
   /// The memory is shared with the lease's other connections and with the store, which may let go of it first.
   TcpConnection(unique_fd fd, const Hello& hello, std::shared_ptr<SlotMemory> memory, std::span<std::byte> scratch);
 
-  [[nodiscard]] int fd() const { return fd_.get(); }
-  /// What to ask epoll for, once: edges of both directions, which saves the urgent path a look at an empty socket
-  /// after every request.
-  static constexpr std::uint32_t kEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-  /// Does what epoll's edges say is possible, and what was left over. An error cuts the connection off: protocol
-  /// broken, lease lost, peer gone.
-  Status OnEvents(std::uint32_t events);
-  /// It stopped only to let others have their turn: call OnEvents(0) soon, no edge will come.
-  [[nodiscard]] bool unfinished() const { return readable_ && !blocked(); }
-  [[nodiscard]] bool blocked() const { return !answers_.empty(); }
-  /// When a blocked connection last sent a byte, or became blocked.
-  [[nodiscard]] Clock::time_point last_sent() const { return last_sent_; }
-  /// kPermissionDenied once the memory may not be served on this connection any more.
-  [[nodiscard]] Status CheckOwner() const;
-  /// Thread-safe.
-  [[nodiscard]] ConnectionInfo Info() const;
+  [[nodiscard]] int fd() const override { return fd_.get(); }
+  /// Edges of both directions, which saves the urgent path a look at an empty socket after every request.
+  [[nodiscard]] std::uint32_t Events() const override { return EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET; }
+  Status OnEvents(std::uint32_t events) override;
+  Status OnTick() override { return CheckOwner(*memory_, hello_); }
+  [[nodiscard]] bool unfinished() const override { return readable_ && !blocked(); }
+  [[nodiscard]] bool blocked() const override { return !answers_.empty(); }
+  [[nodiscard]] Clock::time_point last_sent() const override { return last_sent_; }
+  [[nodiscard]] ConnectionInfo Info() const override;
 
  private:
   /// Handles every complete request that was received, as far as there is room for answers. True if it stopped for

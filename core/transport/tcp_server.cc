@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "transport/tcp_server.h"
 
+#include "transport/role_loop.h"
 #include "transport/socket.h"
+#include "transport/tcp_connection.h"
 #include "transport/tcp_lobby.h"
-#include "transport/tcp_role_loop.h"
 #include "wire/limits.h"
 
 namespace heca::transport {
@@ -26,8 +27,8 @@ Status CheckOptions(const TcpServerOptions& options) {
 /// The lobby goes first: it hands connections to the loops.
 struct TcpServer::Parts {
   Endpoint endpoint;
-  std::unique_ptr<TcpRoleLoop> urgent;
-  std::unique_ptr<TcpRoleLoop> bulk;
+  std::unique_ptr<RoleLoop> urgent;
+  std::unique_ptr<RoleLoop> bulk;
   std::unique_ptr<TcpLobby> lobby;
 };
 
@@ -36,11 +37,12 @@ Result<std::unique_ptr<TcpServer>> TcpServer::Create(const TcpServerOptions& opt
   HECA_ASSIGN_OR_RETURN(auto listener, ListenTcp(options.listen, kBacklog));
   auto parts = std::make_unique<Parts>();
   parts->endpoint = LocalEndpoint(listener.get());
-  HECA_ASSIGN_OR_RETURN(parts->urgent, TcpRoleLoop::Create(Role::kUrgent, options.stall_timeout));
-  HECA_ASSIGN_OR_RETURN(parts->bulk, TcpRoleLoop::Create(Role::kBulk, options.stall_timeout));
+  HECA_ASSIGN_OR_RETURN(parts->urgent, RoleLoop::Create(Role::kUrgent, options.stall_timeout));
+  HECA_ASSIGN_OR_RETURN(parts->bulk, RoleLoop::Create(Role::kBulk, options.stall_timeout));
   auto adopt = [urgent = parts->urgent.get(), bulk = parts->bulk.get()](
                    unique_fd fd, const Hello& hello, std::shared_ptr<SlotMemory> memory) {
-    (hello.role == Role::kUrgent ? urgent : bulk)->Adopt(std::move(fd), hello, std::move(memory));
+    RoleLoop* const loop = hello.role == Role::kUrgent ? urgent : bulk;
+    loop->Adopt(std::make_unique<TcpConnection>(std::move(fd), hello, std::move(memory), loop->scratch()));
   };
   auto served = [urgent = parts->urgent.get(), bulk = parts->bulk.get()] { return urgent->Count() + bulk->Count(); };
   HECA_ASSIGN_OR_RETURN(parts->lobby, TcpLobby::Create(std::move(listener), options, admission, std::move(adopt),

@@ -7,6 +7,7 @@
 
 #include "wire/hello.h"
 #include "wire/message.h"
+#include "wire/rdma.h"
 
 namespace {
 
@@ -44,6 +45,20 @@ void KeepAnswer(const std::filesystem::path& file, const wire::Answer& answer) {
   Keep(file, bytes);
 }
 
+/// The first byte says to the fuzz target what follows.
+void KeepRdma(const std::filesystem::path& root) {
+  std::array<std::byte, 1 + wire::kRdmaHelloSize> hello{std::byte{0}};
+  wire::Encode(wire::RdmaHello{{{}, LeaseId(7), Epoch(3), Role::kBulk}, {4096, 5}}, std::span(hello).subspan<1>());
+  Keep(root / "hello", hello);
+  std::array<std::byte, 1 + wire::kRdmaReplySize> reply{std::byte{1}};
+  wire::Encode(wire::RdmaReply{{ErrorCode::kOk, 4096, 1000, 64, 64, 4 << 20, ""}, {4096, 5}, {8192, 6}},
+               std::span(reply).subspan<1>());
+  Keep(root / "reply", reply);
+  std::array<std::byte, 1 + wire::kRdmaRefusalSize> refusal{std::byte{2}};
+  wire::EncodeRefusal({ErrorCode::kPermissionDenied, 0, 0, 0, 0, 0, "unknown token"}, std::span(refusal).subspan<1>());
+  Keep(root / "refusal", refusal);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -61,6 +76,7 @@ int main(int argc, char** argv) {
   KeepAnswer(root / "wire_answer" / "pages", {ErrorCode::kOk, 64, kNoSlot, wire::RequestId(1)});
   KeepAnswer(root / "wire_answer" / "done", {ErrorCode::kOk, 0, kNoSlot, wire::RequestId(2)});
   KeepAnswer(root / "wire_answer" / "failed", {ErrorCode::kDataLoss, 0, Slot(9), wire::RequestId(3)});
+  KeepRdma(root / "wire_rdma");
   const auto keep_endpoint = [&](std::string_view name, std::string_view text) {
     Keep(root / "transport_endpoint" / name, std::as_bytes(std::span(text)));
   };

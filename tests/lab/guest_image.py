@@ -18,6 +18,8 @@ import stat
 import struct
 import subprocess
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +66,8 @@ def uncompressed(bzimage: bytes) -> bytes:
     return lzma.LZMADecompressor().decompress(bzimage[begin:begin + length])
 
 
-def unpack_kernel(into: Path) -> None:
-    """vmlinux and the modules above, from Debian's package."""
+def unpack_kernel(into: Path, modules: Sequence[str]) -> None:
+    """vmlinux and the modules, from Debian's package."""
     with tempfile.TemporaryDirectory(dir="/tmp") as scratch:
         try:
             run(["apt-get", "download", kernel_package()], cwd=Path(scratch))
@@ -75,7 +77,7 @@ def unpack_kernel(into: Path) -> None:
         package = next(Path(scratch).glob("*.deb"))
         unpacked = Path(scratch) / "unpacked"
         unpacked.mkdir()
-        wanted = ["./boot/vmlinuz-*", *(f"./lib/modules/*/kernel/{name}.ko" for name in MODULES)]
+        wanted = ["./boot/vmlinuz-*", *(f"./lib/modules/*/kernel/{name}.ko" for name in modules)]
         reader = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE)
         subprocess.run(["tar", "-x", "-C", str(unpacked), "--wildcards", *wanted], stdin=reader.stdout, check=True,
                        timeout=120)
@@ -84,7 +86,7 @@ def unpack_kernel(into: Path) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
         (fresh / "vmlinux").write_bytes(uncompressed(next((unpacked / "boot").glob("vmlinuz-*")).read_bytes()))
-        for name in MODULES:
+        for name in modules:
             shutil.copy(next(unpacked.glob(f"lib/modules/*/kernel/{name}.ko")), fresh)
         fresh.rename(into)
 
@@ -97,13 +99,13 @@ def compile_program(output: Path, sources: list[str], *flags: str) -> None:
 WORKLOAD_SOURCES = ["memverify.c", "memory_load.c", "disk_load.c"]
 
 
-def lay_out(root: Path, init: str, kernel: Path) -> None:
+def lay_out(root: Path, init: str, kernel: Path, modules: Sequence[str] = MODULES) -> None:
     """What every image has: busybox, modules, a console, and the first program."""
     for name in ("bin", "modules", "proc", "sys", "dev"):
         (root / name).mkdir()
-    for name in MODULES:
+    for name in modules:
         shutil.copy(kernel / f"{Path(name).name}.ko", root / "modules")
-    (root / "modules/order").write_text("".join(f"{Path(name).name}.ko\n" for name in MODULES))
+    (root / "modules/order").write_text("".join(f"{Path(name).name}.ko\n" for name in modules))
     shutil.copy("/usr/bin/busybox" if Path("/usr/bin/busybox").exists() else "/bin/busybox", root / "bin/busybox")
     os.symlink("busybox", root / "bin/sh")
     shutil.copy(GUEST_SOURCES / init, root / "init")
@@ -126,8 +128,8 @@ def pack_initrd(kernel: Path, into: Path) -> None:
         pack(root, into)
 
 
-def modules_key() -> str:
-    return hashlib.sha256(repr(MODULES).encode()).hexdigest()[:12]
+def modules_key(modules: Sequence[str] = MODULES) -> str:
+    return hashlib.sha256(repr(modules).encode()).hexdigest()[:12]
 
 
 def sources_key() -> str:
@@ -137,16 +139,29 @@ def sources_key() -> str:
     return digest.hexdigest()[:12]
 
 
-def guest_image() -> GuestImage:
-    """Builds what is missing; safe to call from several processes. World-readable, for QEMUs of other users."""
+@contextmanager
+def cache_locked() -> Iterator[None]:
+    """Against other processes that fill it."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        kernel = CACHE / f"vmlinux-{modules_key()}"
-        if not kernel.exists():
-            for stale in CACHE.glob("vmlinux*"):
-                shutil.rmtree(stale)
-            unpack_kernel(kernel)
+        yield
+
+
+def kernel_with(modules: Sequence[str] = MODULES, name: str = "vmlinux") -> Path:
+    """The directory with vmlinux and these modules, unpacked if need be; the cache is locked. `name` tells sets of modules apart."""
+    kernel = CACHE / f"{name}-{modules_key(modules)}"
+    if not kernel.exists():
+        for stale in CACHE.glob(f"{name}-*"):
+            shutil.rmtree(stale)
+        unpack_kernel(kernel, modules)
+    return kernel
+
+
+def guest_image() -> GuestImage:
+    """Builds what is missing; safe to call from several processes. World-readable, for QEMUs of other users."""
+    with cache_locked():
+        kernel = kernel_with()
         initrd = CACHE / f"initrd-{sources_key()}"
         if not initrd.exists():
             for old in CACHE.glob("initrd-*"):
@@ -158,10 +173,8 @@ def guest_image() -> GuestImage:
 
 def native_program(name: str, sources: list[str]) -> Path:
     """A host program from the guest's sources: memverify for plain processes, mkdisk for disks."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    path = CACHE / f"{name}-{sources_key()}"
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with cache_locked():
+        path = CACHE / f"{name}-{sources_key()}"
         if not path.exists():
             for old in CACHE.glob(f"{name}-*"):
                 old.unlink()

@@ -12,6 +12,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab import guest_image
@@ -26,25 +27,48 @@ def libraries(program: Path) -> set[Path]:
     return {Path(name) for name in found}
 
 
-def machine_image(programs: Sequence[Path], into: Path) -> guest_image.GuestImage:
+@dataclass(frozen=True)
+class Furniture:
+    """What a machine has beside this build's programs. `files` lie where they lie here, with the libraries that they need."""
+
+    modules: Sequence[str] = guest_image.MODULES
+    name: str = "vmlinux"  # of the set of modules, in the cache
+    files: Sequence[Path] = ()
+    built: Sequence[Path] = ()  # modules that are in no package, loaded after the others
+
+
+def put(file: Path, root: Path) -> None:
+    place = root / file.relative_to("/")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(file, place)
+
+
+def machine_image(programs: Sequence[Path], into: Path, furniture: Furniture) -> guest_image.GuestImage:
     """An image with the programs in /bin and their libraries where they look for them, all without debug symbols."""
-    kernel = guest_image.guest_image().kernel
+    with guest_image.cache_locked():
+        kernel = guest_image.kernel_with(furniture.modules, furniture.name)
     needed: set[Path] = set()
     with tempfile.TemporaryDirectory(dir="/tmp") as scratch:
         root = Path(scratch)
-        guest_image.lay_out(root, "machine-init", kernel.parent)
+        guest_image.lay_out(root, "machine-init", kernel, furniture.modules)
+        with (root / "modules/order").open("a") as order:
+            for module in furniture.built:
+                shutil.copy(module, root / "modules")
+                order.write(f"{module.name}\n")
         for program in programs:
             if not program.exists():
                 raise LabError(f"{program} is not built")
             guest_image.run(["strip", "-o", str(root / "bin" / program.name), str(program)])
             needed |= libraries(program)
         guest_image.compile_program(root / "bin/memverify", guest_image.WORKLOAD_SOURCES, "-static")
+        for file in furniture.files:
+            put(file, root)
+            if file.read_bytes()[:4] == b"\x7fELF":
+                needed |= libraries(file)
         for library in needed:
-            place = root / library.relative_to("/")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(library, place)
+            put(library, root)
         guest_image.pack(root, into)
-    return guest_image.GuestImage(kernel, into)
+    return guest_image.GuestImage(kernel / "vmlinux", into)
 
 
 class CommandFailedInside(LabError):
@@ -58,9 +82,9 @@ class CommandFailedInside(LabError):
 class Machine:
     """One command at a time; what shall go on is started with `start`."""
 
-    def __init__(self, bench: Bench, programs: Sequence[str], mib: int = 1536) -> None:
+    def __init__(self, bench: Bench, programs: Sequence[str], mib: int = 1536, furniture: Furniture = Furniture()) -> None:
         initrd = bench.logs / "machine.initrd"
-        image = machine_image([binary(name) for name in programs], initrd)
+        image = machine_image([binary(name) for name in programs], initrd, furniture)
         self.vm = bench.qemu("machine", mib=mib, image=image, ram_backend="private", console=True)
         self._console = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._console.connect(str(self.vm.console_path))

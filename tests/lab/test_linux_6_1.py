@@ -7,18 +7,16 @@ what is long and says little about the kernel; HECA_LONG=1 for all of it.
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from lab.bench import Bench
-from lab.deadline import LabError
 from lab.machine import Machine
+from lab.machine_process import GovernedProcess
 from lab.paths import ROOT
 
 sys.path.insert(0, str(ROOT / "tools/testing"))
@@ -90,58 +88,9 @@ def test_engine_under_everything_at_once(machine: Machine, kill: str, long_form:
         assert anew and int(anew.group(1)) > 20, output
 
 
-class Governed:
-    """Two hecads and a self-verifying process in the machine; words for what the test does with them."""
-
-    def __init__(self, machine: Machine, mib: int) -> None:
-        self.machine = machine
-        machine.run("mkdir -p /run/s /run/c && mkfifo /tmp/verifier.in")
-        machine.start("hecad --name s --compute off --donate 400MiB --metrics-listen off --run-dir /run/s "
-                      "--socket /run/s/hecad.sock --slab-dir /dev/shm", "/tmp/s.log")
-        self.start_compute()
-        self.pid = machine.start(f"memverify mib={mib} threads=3 slices=1 rate=2000 file=/dev/shm/verified "
-                                 "<>/tmp/verifier.in", "/tmp/verifier.log")
-        machine.wait("grep -q 'MEMVERIFY tick=1 ' /tmp/verifier.log", 60)
-
-    def start_compute(self) -> None:
-        self.compute = self.machine.start("hecad --name c --peer s=127.0.0.1:7300 --metrics-listen off "
-                                          "--run-dir /run/c --socket /run/c/hecad.sock --slab-dir /dev/shm/c "
-                                          "--control-listen 127.0.0.1:7310 --data-listen 127.0.0.1:7311", "/tmp/c.log")
-        try:
-            self.machine.wait("hecactl --socket /run/c/hecad.sock status", 60)
-        except LabError as error:
-            raise LabError(f"{error}; it said:\n{self.machine.attempt('tail -n 20 /tmp/c.log')[1]}") from error
-
-    def crash(self) -> None:
-        self.machine.run(f"kill -9 {self.compute}")
-        self.machine.wait(f"! grep -q hecad /proc/{self.compute}/cmdline", 20)
-        self.start_compute()
-        self.goes_on()
-
-    def hecactl(self, arguments: str, seconds: float = 60) -> Any:
-        said = self.machine.run(f"hecactl --socket /run/c/hecad.sock --json {arguments} 2>/tmp/error "
-                                "|| { cat /tmp/error; exit 1; }", seconds)
-        return json.loads(said)
-
-    def goes_on(self) -> None:
-        """More ticks with progress, and no error in any."""
-        last = "grep tick= /tmp/verifier.log | tail -n 1 | sed 's/.*verified=//; s/ .*//'"
-        before = int(self.machine.run(last))
-        self.machine.wait(f"[ $({last}) -gt {before} ]", 60)
-        self.machine.run("! grep -E 'MEMVERIFY (ERROR|FATAL)' /tmp/verifier.log")
-
-    def verify(self) -> int:
-        """Every cell is looked at; how many errors there were since the start."""
-        before = int(self.machine.attempt("grep -c FINAL /tmp/verifier.log")[1])
-        self.machine.run("echo verify >/tmp/verifier.in")
-        self.machine.wait(f"[ $(grep -c FINAL /tmp/verifier.log) -gt {before} ]", 120)
-        found = re.findall(r"FINAL errors=(\d+)", self.machine.run("grep FINAL /tmp/verifier.log"))
-        return int(found[-1])
-
-
 def test_process_at_a_third_with_a_crash(machine: Machine, long_form: bool) -> None:
     """hecad and its sponsor on 6.1: attach, one third stays, hecad is killed, all of it comes home."""
-    governed = Governed(machine, 48)
+    governed = GovernedProcess(machine, 48)
     kernel = governed.hecactl("status")["node"]["kernel"]
     assert kernel == {"uffd-device": "yes", "uffd-sufficient": "yes", "uffd-poison": "no", "uffd-wp-async": "no",
                       "pagemap-scan": "no", "uffd-continue-wp": "no"}

@@ -8,21 +8,21 @@
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <cstring>
+#include <string>
 
 #include "base/unique_fd.h"
 #include "heca/status.h"
 
 namespace heca::test_support {
 
-/// Sets the loopback device of the calling thread's network up or down. Down, packets vanish without a word.
-inline Status SetLoopbackLink(bool up) {
+/// Sets a device of the calling thread's network up or down. Down, packets vanish without a word.
+inline Status SetLink(const std::string& name, bool up) {
   const unique_fd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!fd) return Status::FromErrno(errno, "socket");
   ifreq request{};
-  std::strcpy(request.ifr_name, "lo");
+  name.copy(request.ifr_name, sizeof request.ifr_name - 1);
   request.ifr_flags = up ? IFF_UP | IFF_RUNNING : 0;
-  if (::ioctl(fd.get(), SIOCSIFFLAGS, &request) != 0) return Status::FromErrno(errno, "SIOCSIFFLAGS lo");
+  if (::ioctl(fd.get(), SIOCSIFFLAGS, &request) != 0) return Status::FromErrno(errno, "SIOCSIFFLAGS " + name);
   return {};
 }
 
@@ -30,7 +30,7 @@ inline Status SetLoopbackLink(bool up) {
 /// root.
 inline Status EnterPrivateNetwork() {
   if (::unshare(CLONE_NEWNET) != 0) return Status::FromErrno(errno, "unshare(CLONE_NEWNET)");
-  return SetLoopbackLink(true);
+  return SetLink("lo", true);
 }
 
 }  // namespace heca::test_support

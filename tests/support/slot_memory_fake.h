@@ -20,34 +20,40 @@ namespace heca::test_support {
 class FakeSlotMemory final : public transport::SlotMemory {
  public:
   FakeSlotMemory(Bytes page_size, std::uint32_t slots, Epoch owner)
-      : page_size_(page_size), owner_(owner), written_(slots + 1, false), bytes_(page_size.value() * slots) {}
+      : page_size_(page_size), owner_(owner), marks_(slots, std::byte{0}), bytes_(page_size.value() * slots) {}
+  /// From now on a device may reach it, which asks nobody: before it is admitted.
+  void LetBeReached() { reachable_ = true; }
 
   [[nodiscard]] Bytes PageSize() const override { return page_size_; }
-  [[nodiscard]] std::uint32_t SlotCount() const override { return static_cast<std::uint32_t>(written_.size() - 1); }
+  [[nodiscard]] std::uint32_t SlotCount() const override { return static_cast<std::uint32_t>(marks_.size()); }
 
   Result<std::span<const std::byte>> ForRead(Slot slot) override {
     std::unique_lock lock(mutex_);
     let_go_.wait(lock, [this] { return !held_; });
     if (!Exists(slot)) return NoSuchSlot();
-    if (!written_[slot.value()]) return Status(ErrorCode::kDataLoss, "not written");
+    if (!Written(slot)) return Status(ErrorCode::kDataLoss, "not written");
     return std::span<const std::byte>(At(slot));
   }
   Result<std::span<std::byte>> BeginWrite(Slot slot, transport::Attempt attempt) override {
     const std::lock_guard lock(mutex_);
     if (!Exists(slot)) return NoSuchSlot();
-    if (!written_[slot.value()]) return At(slot);
+    if (!Written(slot)) return At(slot);
     if (attempt == transport::Attempt::kRepeated) return std::span<std::byte>();
     return Status(ErrorCode::kAlreadyExists, "written");
   }
   void CommitWrite(Slot slot) override {
     const std::lock_guard lock(mutex_);
-    written_[slot.value()] = true;
+    marks_[slot.value() - 1] = std::byte{1};
   }
   Status Release(Slot slot) override {
     const std::lock_guard lock(mutex_);
     if (!Exists(slot)) return NoSuchSlot();
-    written_[slot.value()] = false;
+    marks_[slot.value() - 1] = std::byte{0};
     return {};
+  }
+  [[nodiscard]] std::vector<transport::Extent> Extents() const override {
+    if (!reachable_) return {};
+    return {{Slot(1), bytes_, marks_}};
   }
   [[nodiscard]] bool StillOwnedBy(Epoch epoch) const override {
     const std::lock_guard lock(mutex_);
@@ -60,7 +66,7 @@ class FakeSlotMemory final : public transport::SlotMemory {
   }
   [[nodiscard]] bool IsWritten(Slot slot) const {
     const std::lock_guard lock(mutex_);
-    return written_[slot.value()];
+    return Written(slot);
   }
   /// ForRead waits until LetGo.
   void Hold() {
@@ -74,7 +80,8 @@ class FakeSlotMemory final : public transport::SlotMemory {
   }
 
  private:
-  [[nodiscard]] bool Exists(Slot slot) const { return slot != kNoSlot && slot.value() < written_.size(); }
+  [[nodiscard]] bool Exists(Slot slot) const { return slot != kNoSlot && slot.value() <= marks_.size(); }
+  [[nodiscard]] bool Written(Slot slot) const { return marks_[slot.value() - 1] != std::byte{0}; }
   std::span<std::byte> At(Slot slot) {
     return std::span(bytes_).subspan((slot.value() - 1) * page_size_.value(), page_size_.value());
   }
@@ -85,8 +92,9 @@ class FakeSlotMemory final : public transport::SlotMemory {
   std::condition_variable let_go_;
   bool held_ = false;
   Epoch owner_;
-  std::vector<bool> written_;
-  std::vector<std::byte> bytes_;
+  bool reachable_ = false;
+  mutable std::vector<std::byte> marks_;
+  mutable std::vector<std::byte> bytes_;
 };
 
 /// Thread-safe. Hands out tokens that are good for one hello each.

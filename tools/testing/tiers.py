@@ -128,12 +128,14 @@ def integration() -> Results:
     return pytest("tests/integration", *TWO_AT_ONCE)
 
 
-OPENSTACK = "tests/lab/openstack"  # a tier of its own, with packages that the others do not need
+OPENSTACK = "tests/lab/openstack"  # with packages that the others do not need
+RDMA = "tests/lab/rdma"
+APART = [f"--ignore={tier}" for tier in (OPENSTACK, RDMA)]  # tiers of their own
 
 
 def lab() -> Results:
     build("dev")
-    return pytest("tests/lab", f"--ignore={OPENSTACK}", *TWO_AT_ONCE)
+    return pytest("tests/lab", *APART, *TWO_AT_ONCE)
 
 
 def install_openstack() -> None:
@@ -154,6 +156,11 @@ def lab_openstack(environment: Mapping[str, str] | None = None) -> Results:
     install_openstack()
     build("dev", ["hecad", "hecactl", "heca-hook", "heca-hook-tell", "_core"])
     return pytest(OPENSTACK, environment=environment)
+
+
+def lab_rdma(environment: Mapping[str, str] | None = None) -> Results:
+    build("dev", ["transport_test", "hecad", "hecactl"])
+    return pytest(RDMA, environment=environment)
 
 
 def build_fuzz(niceness: int = 0) -> list[str]:
@@ -245,7 +252,7 @@ def long_integration() -> Results:
 
 def long_lab() -> Results:
     build("dev")
-    return pytest("tests/lab", f"--ignore={OPENSTACK}", *TWO_AT_ONCE, environment=LONG)
+    return pytest("tests/lab", *APART, *TWO_AT_ONCE, environment=LONG)
 
 
 def long_process() -> Results:
@@ -293,6 +300,7 @@ TIERS: dict[str, Tier] = {
                 mostly_waits=True),
     "lab-openstack": Tier("what lab needs, and a whole OpenStack from Debian's packages, which it installs", lab_openstack,
                           by_name=True),
+    "lab-rdma": Tier("what lab needs; the kernel's source, which it downloads (150 MB)", lab_rdma, by_name=True),
     "nova": Tier("the packages of lab-openstack, which it installs", nova, by_name=True),
     "fuzz": Tier("clang with libFuzzer", fuzz, ahead=lambda: build_fuzz(BEHIND)),
     "sanitizers": Tier("; ".join(f"{preset} builds of {', '.join(rooms)}" for preset, rooms in SANITIZED.items()),

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "channel_harness.h"
 
+#include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <string>
 
 #include "support/private_network.h"
 #include "transport/loopback.h"
+#include "transport/rdma/rdma_dialer.h"
+#include "transport/rdma/rdma_server.h"
 #include "transport/tcp_dialer.h"
 #include "transport/tcp_server.h"
 
@@ -26,13 +31,46 @@ class TcpHarness final : public ChannelHarness {
   }
   Dialer& dialer() override { return dialer_; }
   Server& server() override { return *server_; }
-  Status CutLink() override { return test_support::SetLoopbackLink(false); }
+  Status CutLink() override { return test_support::SetLink("lo", false); }
   void HoldAnswers(test_support::FakeSlotMemory& memory) override { memory.Hold(); }
   void LetAnswersGo(test_support::FakeSlotMemory& memory) override { memory.LetGo(); }
 
  private:
   TcpDialer dialer_;
   std::unique_ptr<TcpServer> server_;
+};
+
+class RdmaHarness final : public ChannelHarness {
+ public:
+  ~RdmaHarness() override {
+    server_.reset();
+    if (cut_) {
+      EXPECT_TRUE(test_support::SetLink(interface_, true).ok());
+    }
+  }
+  Status Start() {
+    const std::string given = std::getenv("HECA_TEST_RDMA");
+    const std::size_t comma = given.find(',');
+    interface_ = given.substr(comma + 1);
+    RdmaServerOptions options;
+    options.listen = {given.substr(0, comma), 0};
+    HECA_ASSIGN_OR_RETURN(server_, RdmaServer::Create(options, admission()));
+    return {};
+  }
+  Dialer& dialer() override { return dialer_; }
+  Server& server() override { return *server_; }
+  Status CutLink() override {
+    cut_ = true;
+    return test_support::SetLink(interface_, false);
+  }
+  void HoldAnswers(test_support::FakeSlotMemory& memory) override { memory.Hold(); }
+  void LetAnswersGo(test_support::FakeSlotMemory& memory) override { memory.LetGo(); }
+
+ private:
+  std::string interface_;
+  bool cut_ = false;
+  RdmaDialer dialer_;
+  std::unique_ptr<RdmaServer> server_;
 };
 
 class LoopbackHarness final : public ChannelHarness {
@@ -65,6 +103,8 @@ Result<std::unique_ptr<ChannelHarness>> Make() {
 }  // namespace
 
 Result<std::unique_ptr<ChannelHarness>> MakeTcpHarness() { return Make<TcpHarness>(); }
+Result<std::unique_ptr<ChannelHarness>> MakeRdmaHarness() { return Make<RdmaHarness>(); }
+bool HasRdma() { return std::getenv("HECA_TEST_RDMA") != nullptr; }
 Result<std::unique_ptr<ChannelHarness>> MakeLoopbackHarness() { return Make<LoopbackHarness>(); }
 
 void Recorder::OnRead(OpTag tag, const Status& status, std::span<const std::byte> pages) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // What the conformance suite needs of a transport. A new transport adds a Make function here and one line to
-// kTransports in channel_conformance_test.cc.
+// Transports() in channel_conformance_test.cc.
 #pragma once
 
 #include <functional>
@@ -32,6 +32,10 @@ class ChannelHarness {
 };
 
 Result<std::unique_ptr<ChannelHarness>> MakeTcpHarness();
+/// Over the device behind the address and interface of HECA_TEST_RDMA ("10.9.0.1,dummy0"), which belong to the test.
+Result<std::unique_ptr<ChannelHarness>> MakeRdmaHarness();
+/// Whether HECA_TEST_RDMA is set.
+bool HasRdma();
 Result<std::unique_ptr<ChannelHarness>> MakeLoopbackHarness();
 
 /// Keeps completions by tag, with copies of the pages.

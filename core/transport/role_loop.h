@@ -5,48 +5,49 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <vector>
 
 #include "base/clock.h"
 #include "os/epoll_set.h"
-#include "transport/tcp_connection.h"
+#include "transport/connection.h"
 
 namespace heca::transport {
 
 /// Thread-safe. The destructor ends the thread and cuts its connections.
-class TcpRoleLoop {
+class RoleLoop {
  public:
-  static Result<std::unique_ptr<TcpRoleLoop>> Create(Role role, Millis stall_timeout);
-  ~TcpRoleLoop();
+  static Result<std::unique_ptr<RoleLoop>> Create(Role role, Millis stall_timeout);
+  ~RoleLoop();
 
   /// Serves a connection that was admitted and has its answer.
-  void Adopt(unique_fd fd, const Hello& hello, std::shared_ptr<SlotMemory> memory);
+  void Adopt(std::unique_ptr<Connection> connection);
+  /// A page that nobody reads, for what its connections swallow; the kernel gives memory only when somebody writes to it.
+  [[nodiscard]] std::span<std::byte> scratch() const;
   [[nodiscard]] std::size_t Count() const;
   void AppendInfo(std::vector<ConnectionInfo>& infos) const;
 
  private:
   struct Served {
-    Served(unique_fd fd, const Hello& hello, std::shared_ptr<SlotMemory> memory, std::span<std::byte> scratch)
-        : connection(std::move(fd), hello, std::move(memory), scratch) {}
-    TcpConnection connection;
+    explicit Served(std::unique_ptr<Connection> served) : connection(std::move(served)) {}
+    const std::unique_ptr<Connection> connection;
     bool blocked = false;     ///< counted in blocked_
     bool unfinished = false;  ///< counted in unfinished_
   };
 
-  TcpRoleLoop(Role role, Millis stall_timeout, os::EpollSet epoll);
+  RoleLoop(Role role, Millis stall_timeout, os::EpollSet epoll);
   void Run();
   void TakeArrivals();
   void Serve(Served& served, std::uint32_t events);
   void ServeUnfinished();
   void Recount(Served& served, bool blocked, bool unfinished);
   void CutStalled();
-  void CutDisowned();
+  void Tick();
   void Drop(Served& served, const Status& why);
 
   const Role role_;
   const Millis stall_timeout_;
-  /// Where refused payload goes; the kernel gives memory only when somebody writes to it.
   const std::unique_ptr<std::byte[]> scratch_;
   os::EpollSet epoll_;
   std::atomic<bool> stop_{false};

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "transport/rdma/one_sided.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace heca::transport::rdma {
+namespace {
+
+constexpr std::uint8_t kMarkWritten = 1;
+/// Behind the pages, behind the marks, and one for each run of either.
+constexpr std::size_t kConfirmations = 2;
+
+}  // namespace
+
+Result<std::unique_ptr<OneSided>> OneSided::Make(Link& link, const Registered& pages, SlotMap map,
+                                                 std::shared_ptr<MarkBook> book, std::size_t page_size, std::size_t operations) {
+  HECA_ASSIGN_OR_RETURN(auto scratch, Registered::Make(link.domain(), (operations + 3) * kMarksOf, Reach::kLocal));
+  return std::unique_ptr<OneSided>(
+      new OneSided(link, pages, std::move(map), std::move(book), page_size, operations, std::move(scratch)));
+}
+
+OneSided::OneSided(Link& link, const Registered& pages, SlotMap map, std::shared_ptr<MarkBook> book, std::size_t page_size,
+                   std::size_t operations, Registered scratch)
+    : link_(link),
+      pages_(pages),
+      map_(std::move(map)),
+      book_(std::move(book)),
+      page_size_(page_size),
+      ones_(operations * kMarksOf),
+      zeros_(ones_ + kMarksOf),
+      sink_(zeros_ + kMarksOf),
+      scratch_(std::move(scratch)) {
+  std::fill_n(scratch_.bytes().begin() + static_cast<std::ptrdiff_t>(ones_), kMarksOf, std::byte{kMarkWritten});
+}
+
+std::size_t OneSided::RequestsFor(std::span<const Slot> slots, Attempt attempt) const {
+  if (attempt == Attempt::kRepeated) return 2 * slots.size() + kConfirmations;  // what is written already splits runs
+  std::size_t runs = 0;
+  for (std::size_t at = 0; at < slots.size(); at += map_.RunAt(slots, at).count) ++runs;
+  return 2 * runs + kConfirmations;
+}
+
+Status OneSided::Begin(OperationInFlight& op, std::size_t index) {
+  const auto slots = op.Slots();
+  const bool known = std::all_of(slots.begin(), slots.end(), [this](Slot slot) { return book_->Get(slot) != Mark::kUnknown; });
+  return known || op.operation == Operation::kRelease ? Move(op, index) : Look(op, index);
+}
+
+Status OneSided::Go(OperationInFlight& op, std::size_t index) {
+  if (op.stage == Stage::kLooking) {
+    const auto marks = scratch_.bytes().subspan(MarksAt(index), op.count);
+    for (std::size_t i = 0; i < op.count; ++i) {
+      book_->Set(op.slots[i], marks[i] == std::byte{0} ? Mark::kFree : Mark::kWritten);
+    }
+    return Move(op, index);
+  }
+  if (op.changes()) Note(op, op.operation == Operation::kWrite ? Mark::kWritten : Mark::kFree);
+  op.Finish({});
+  return {};
+}
+
+Status OneSided::Look(OperationInFlight& op, std::size_t index) {
+  op.stage = Stage::kLooking;
+  const auto slots = op.Slots();
+  for (std::size_t at = 0; at < slots.size();) {
+    const auto run = map_.RunAt(slots, at);
+    at += run.count;
+    HECA_RETURN_IF_ERROR(link_.Read(scratch_.Part(MarksAt(index) + run.begin, run.count), run.marks,
+                                    at == slots.size() ? TagOf(index) : Link::kUnsignalled));
+  }
+  return {};
+}
+
+Status OneSided::Move(OperationInFlight& op, std::size_t index) {
+  op.stage = Stage::kMoving;
+  switch (op.operation) {
+    case Operation::kRead: return Fetch(op, index);
+    case Operation::kWrite: return Store(op, index);
+    case Operation::kRelease: return Free(op, index);
+    case Operation::kInvalid: break;
+  }
+  return {ErrorCode::kInternal, "an operation of no kind"};
+}
+
+Status OneSided::Fetch(OperationInFlight& op, std::size_t index) {
+  if (const Slot missing = FirstThatIs(op, Mark::kFree); missing != kNoSlot) {
+    op.Finish({ErrorCode::kDataLoss, missing});
+    return {};
+  }
+  const auto slots = op.Slots();
+  for (std::size_t at = 0; at < slots.size();) {
+    const auto run = map_.RunAt(slots, at);
+    at += run.count;
+    HECA_RETURN_IF_ERROR(link_.Read(pages_.Part(op.place.offset + run.begin * page_size_, run.count * page_size_), run.pages,
+                                    at == slots.size() ? TagOf(index) : Link::kUnsignalled));
+  }
+  return {};
+}
+
+Status OneSided::Store(OperationInFlight& op, std::size_t index) {
+  const Slot written = FirstThatIs(op, Mark::kWritten);
+  if (op.attempt == Attempt::kFirst && written != kNoSlot) {
+    op.Finish({ErrorCode::kAlreadyExists, written});
+    return {};
+  }
+  // Of a repeated attempt only what the first one has not written: the bytes are the same.
+  std::array<std::size_t, wire::kMaxBatch> from{};
+  std::array<Slot, wire::kMaxBatch> list;
+  std::size_t left = 0;
+  for (std::size_t i = 0; i < op.count; ++i) {
+    if (book_->Get(op.slots[i]) == Mark::kWritten) continue;
+    from[left] = i;
+    list[left++] = op.slots[i];
+  }
+  if (left == 0) {
+    op.Finish({});
+    return {};
+  }
+  const auto slots = std::span<const Slot>(list).first(left);
+  for (const Slot slot : slots) book_->Set(slot, Mark::kUnknown);  // until it is confirmed
+  SlotMap::Run run;
+  for (std::size_t at = 0; at < left; at += run.count) {
+    run = map_.RunAt(slots, at);
+    // In the ring they follow each other only as far as they do in the whole list.
+    std::size_t together = 1;
+    while (together < run.count && from[at + together] == from[at] + together) ++together;
+    run.count = together;
+    HECA_RETURN_IF_ERROR(link_.Write(pages_.Part(op.place.offset + from[at] * page_size_, together * page_size_), run.pages,
+                                     Link::kUnsignalled));
+  }
+  HECA_RETURN_IF_ERROR(link_.Read(scratch_.Part(sink_, 1), run.pages, Link::kUnsignalled));
+  bool fenced = false;
+  for (std::size_t at = 0; at < left; at += run.count) {
+    run = map_.RunAt(slots, at);
+    HECA_RETURN_IF_ERROR(link_.Write(scratch_.Part(ones_, run.count), run.marks, Link::kUnsignalled, !fenced));
+    fenced = true;
+  }
+  return link_.Read(scratch_.Part(sink_, 1), run.marks, TagOf(index));
+}
+
+Status OneSided::Free(OperationInFlight& op, std::size_t index) {
+  Note(op, Mark::kUnknown);
+  const auto slots = op.Slots();
+  SlotMap::Run run;
+  for (std::size_t at = 0; at < slots.size(); at += run.count) {
+    run = map_.RunAt(slots, at);
+    HECA_RETURN_IF_ERROR(link_.Write(scratch_.Part(zeros_, run.count), run.marks, Link::kUnsignalled));
+  }
+  return link_.Read(scratch_.Part(sink_, 1), run.marks, TagOf(index));
+}
+
+Slot OneSided::FirstThatIs(const OperationInFlight& op, Mark mark) const {
+  const auto slots = op.Slots();
+  const auto found = std::find_if(slots.begin(), slots.end(), [&](Slot slot) { return book_->Get(slot) == mark; });
+  return found == slots.end() ? kNoSlot : *found;
+}
+
+void OneSided::Note(const OperationInFlight& op, Mark mark) {
+  for (const Slot slot : op.Slots()) book_->Set(slot, mark);
+}
+
+}  // namespace heca::transport::rdma

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "transport/rdma/rdma_lobby.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "base/log.h"
+#include "transport/rdma/manager.h"
+#include "transport/rdma/rdma_connection.h"
+#include "wire/rdma.h"
+
+namespace heca::transport::rdma {
+namespace {
+
+constexpr int kBacklog = 64;
+
+void Refuse(rdma_cm_id& id, const Status& why) {
+  wire::HelloReply reply;
+  reply.code = why.code();
+  reply.text = why.message();
+  std::array<std::byte, wire::kRdmaRefusalSize> said{};
+  wire::EncodeRefusal(reply, said);
+  rdma_reject(&id, said.data(), static_cast<std::uint8_t>(said.size()));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<RdmaLobby>> RdmaLobby::Create(const RdmaServerOptions& options, Admission& admission, Adopt adopt,
+                                                     Served served) {
+  HECA_ASSIGN_OR_RETURN(auto events, OpenEvents());
+  HECA_ASSIGN_OR_RETURN(auto listener, MakeId(*events));
+  HECA_ASSIGN_OR_RETURN(auto address, Resolve(options.listen, true));
+  if (rdma_bind_addr(listener.get(), reinterpret_cast<sockaddr*>(&address)) != 0) {
+    return Status::FromErrno(errno, fmt::format("binding {} over RDMA", options.listen.ToString()));
+  }
+  if (rdma_listen(listener.get(), kBacklog) != 0) return Status::FromErrno(errno, "rdma_listen");
+  HECA_ASSIGN_OR_RETURN(auto epoll, os::EpollSet::Create());
+  HECA_RETURN_IF_ERROR(epoll.Add(events->fd, EPOLLIN, nullptr));
+  return std::unique_ptr<RdmaLobby>(new RdmaLobby(std::move(events), std::move(listener), options, admission,
+                                                  std::move(adopt), std::move(served), std::move(epoll)));
+}
+
+RdmaLobby::RdmaLobby(Owned<rdma_event_channel> events, Owned<rdma_cm_id> listener, const RdmaServerOptions& options,
+                     Admission& admission, Adopt adopt, Served served, os::EpollSet epoll)
+    : events_(std::move(events)),
+      listener_(std::move(listener)),
+      options_(options),
+      admission_(admission),
+      adopt_(std::move(adopt)),
+      served_(std::move(served)),
+      epoll_(std::move(epoll)),
+      thread_([this] { Run(); }) {}
+
+RdmaLobby::~RdmaLobby() {
+  stop_ = true;
+  epoll_.Wake();
+  thread_.join();
+}
+
+Endpoint RdmaLobby::endpoint() const { return ToEndpoint(*rdma_get_local_addr(listener_.get())); }
+
+void RdmaLobby::Run() {
+  std::array<epoll_event, 4> room;
+  while (!stop_.load(std::memory_order_relaxed)) {
+    epoll_.Wait(room, false);
+    while (true) {
+      auto event = TakeEvent(*events_);
+      if (!event.ok()) Log().error("nobody can connect over RDMA: {}", event.status().ToString());
+      if (!event.ok() || *event == nullptr) break;
+      Hear(std::move(*event));
+    }
+  }
+}
+
+void RdmaLobby::Hear(Event event) {
+  if (event->event != RDMA_CM_EVENT_CONNECT_REQUEST) {
+    Log().debug("RDMA listener: {}", rdma_event_str(event->event));
+    return;
+  }
+  std::array<std::byte, 256> said{};
+  const std::size_t size = std::min<std::size_t>(event->param.conn.private_data_len, said.size());
+  std::copy_n(static_cast<const std::byte*>(event->param.conn.private_data), size, said.begin());
+  Owned<rdma_cm_id> id(event->id);
+  event.reset();  // before the id changes its channel, or goes: both wait for it
+  if (const Status decided = Decide(id, std::span(said).first(size)); !decided.ok()) {
+    Log().debug("stranger refused over RDMA: {}", decided.ToString());
+    if (id) Refuse(*id, decided);
+  }
+}
+
+Status RdmaLobby::Decide(Owned<rdma_cm_id>& id, std::span<const std::byte> said) {
+  HECA_ASSIGN_OR_RETURN(const auto heard, wire::DecodeRdmaHello(said));
+  const Hello hello{heard.hello.token, heard.hello.lease, heard.hello.epoch, heard.hello.role};
+  HECA_ASSIGN_OR_RETURN(auto memory, Admit(hello));
+  wire::RdmaReply reply;
+  reply.reply.page_size = static_cast<std::uint32_t>(memory->PageSize().value());
+  reply.reply.slot_count = memory->SlotCount();
+  reply.reply.max_batch = static_cast<std::uint16_t>(wire::MaxBatchFor(reply.reply.page_size));
+  reply.reply.credits = hello.role == Role::kUrgent ? options_.urgent_credits : options_.bulk_credits;
+  reply.reply.window_bytes = options_.window_bytes;
+  const std::uint32_t credits = reply.reply.credits;
+  HECA_ASSIGN_OR_RETURN(auto events, OpenEvents());
+  if (rdma_migrate_id(id.get(), events.get()) != 0) return Status::FromErrno(errno, "rdma_migrate_id");
+  HECA_ASSIGN_OR_RETURN(auto registration, registrations_.Of(*id->verbs, hello.lease, *memory));
+  reply.directory = registration->directory();
+  HECA_ASSIGN_OR_RETURN(auto link, Link::Build(std::move(events), std::move(id), registration->domain(),
+                                               {2 * credits + 2, credits}));
+  HECA_ASSIGN_OR_RETURN(auto connection, RdmaConnection::Make(std::move(link), std::move(registration), hello,
+                                                              std::move(memory), reply.reply));
+  reply.pulse = connection->link().OurPulse();
+  std::array<std::byte, wire::kRdmaReplySize> answer{};
+  wire::Encode(reply, answer);
+  auto parameters = connection->link().Parameters(answer);
+  if (rdma_accept(&connection->link().id(), &parameters) != 0) return Status::FromErrno(errno, "rdma_accept");
+  connection->link().Connected(heard.pulse);
+  adopt_(hello.role, std::move(connection));
+  return {};
+}
+
+Result<std::shared_ptr<SlotMemory>> RdmaLobby::Admit(const Hello& hello) {
+  if (served_() >= options_.max_connections) {
+    return Status(ErrorCode::kResourceExhausted,
+                  fmt::format("all {} data connections are in use", options_.max_connections));
+  }
+  HECA_ASSIGN_OR_RETURN(auto memory, admission_.Admit(hello));
+  if (!wire::IsPageSize(memory->PageSize().value())) {
+    return Status(ErrorCode::kInternal, fmt::format("the lease has pages of {} bytes", memory->PageSize().value()));
+  }
+  return memory;
+}
+
+}  // namespace heca::transport::rdma

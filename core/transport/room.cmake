@@ -1,0 +1,12 @@
+# RDMA where libibverbs and librdmacm are there; else without.cc stands for all of transport/rdma.
+find_package(PkgConfig REQUIRED)
+option(HECA_RDMA "Build the RDMA transport where its libraries are installed" ON)
+pkg_check_modules(RDMA QUIET IMPORTED_TARGET libibverbs librdmacm)
+if(HECA_RDMA AND RDMA_FOUND)
+  file(GLOB rdma_sources CONFIGURE_DEPENDS ${HECA_CORE}/transport/rdma/*.cc)
+  list(FILTER rdma_sources EXCLUDE REGEX "/without\\.cc$")
+  target_link_libraries(heca_transport PUBLIC PkgConfig::RDMA)
+else()
+  set(rdma_sources ${HECA_CORE}/transport/rdma/without.cc)
+endif()
+target_sources(heca_transport PRIVATE ${rdma_sources})

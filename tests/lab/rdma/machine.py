@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A machine with a software RDMA device, on Linux 6.1: this host's kernel has none and loads no modules."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab import guest_image
+from lab.bench import Bench
+from lab.deadline import LabError
+from lab.machine import Furniture, Machine
+from lab.rdma import siw
+
+ADDRESS, INTERFACE = "10.9.0.1", "dummy0"
+
+# In the order of loading; each needs the ones before it.
+MODULES = (
+    *guest_image.MODULES,
+    "crypto/crc32_generic", "arch/x86/crypto/crc32-pclmul", "crypto/crc32c_generic", "arch/x86/crypto/crc32c-intel",
+    "lib/libcrc32c", "drivers/net/dummy", "drivers/infiniband/core/ib_core", "drivers/infiniband/core/ib_uverbs",
+    "fs/configfs/configfs", "drivers/infiniband/core/ib_cm", "drivers/infiniband/core/iw_cm",
+    "drivers/infiniband/core/rdma_cm", "drivers/infiniband/core/rdma_ucm", "net/ipv4/udp_tunnel",
+    "net/ipv6/ip6_udp_tunnel", "drivers/infiniband/sw/rxe/rdma_rxe",
+)
+LIBRARIES = Path("/usr/lib/x86_64-linux-gnu/libibverbs")
+
+
+def program(name: str) -> Path:
+    found = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
+    if not found:
+        raise LabError(f"{name} is not installed: tools/install-packages")
+    return Path(found).resolve()
+
+
+def furniture(device: str) -> Furniture:
+    """rdma of iproute2, the devices' userspace drivers (which ldd does not show), and what they load by name."""
+    with guest_image.cache_locked():
+        built = [siw.module()] if device == "siw" else []
+    drivers = [LIBRARIES / f"lib{name}-rdmav34.so" for name in ("rxe", "siw")]
+    names = [Path(f"/etc/libibverbs.d/{name}.driver") for name in ("rxe", "siw")]
+    loaded = Path("/usr/lib/x86_64-linux-gnu/libgcc_s.so.1")  # by pthread_cancel
+    return Furniture(MODULES, "vmlinux-rdma", [program("rdma"), *drivers, *names, loaded], built)
+
+
+class RdmaMachine(Machine):
+    """`device` is rxe or siw, on a network device of its own with the address ADDRESS; an MTU at which a page travels in one
+    packet."""
+
+    def __init__(self, bench: Bench, device: str, programs: Sequence[str], mib: int = 1536) -> None:
+        super().__init__(bench, programs, mib, furniture(device))
+        self._device, self.rdma = device, str(program("rdma"))
+        self.run(f"ifconfig {INTERFACE} {ADDRESS} netmask 255.255.255.0 mtu 4200 up")
+        self._add_device()
+
+    def _add_device(self) -> None:
+        self.run(f"{self.rdma} link add {self._device}0 type {self._device} netdev {INTERFACE}")
+        self.wait(f"{self.rdma} link show | grep -q ACTIVE", 20)
+
+    def renew_device(self) -> None:
+        """Taken away from under its connections, and returned."""
+        self.run(f"{self.rdma} link delete {self._device}0")
+        self._add_device()
+
+    @property
+    def environment(self) -> str:
+        """Before a test program of this build."""
+        return f"HECA_TEST_RDMA={ADDRESS},{INTERFACE}"
