@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What placement and the scheduler are told of remote memory.
 
-CUSTOM_HECA_REMOTE_MB: all that the memory servers in reach have donated; what others have taken of it is `reserved`, and what
-leases of this host's own servers hold beyond the servers' remote parts (room to write pages anew, whole slabs). So what is
-left over after this host's own servers is what is really free, however many compute hosts share a memory server. MEMORY_MB: memory of this host that no server may have is reserved on top of reserved_host_memory_mb: what the host
-has donated itself, what servers hold beyond their local part, and what has not yet followed servers that left.
+CUSTOM_HECA_REMOTE_MB: all that the memory servers in reach have donated. `reserved` is what others have taken of it, and
+what leases of this host's own servers hold beyond the servers' remote parts (room to write pages anew, whole slabs). So
+what is left over after this host's own servers is what is really free, however many compute hosts share a memory server.
+MEMORY_MB: memory of this host that no server may have is reserved on top of reserved_host_memory_mb: what the host has
+donated itself, what servers hold beyond their local part, and what has not yet followed servers that left.
 Trait CUSTOM_HECA: hecad is here and governs servers.
 """
 
