@@ -50,17 +50,17 @@ class RdmaMachine(Machine):
 
     def __init__(self, bench: Bench, device: str, programs: Sequence[str], mib: int = 1536) -> None:
         super().__init__(bench, programs, mib, furniture(device))
-        self._device, self.rdma = device, str(program("rdma"))
+        self.device, self.rdma = device, str(program("rdma"))
         self.run(f"ifconfig {INTERFACE} {ADDRESS} netmask 255.255.255.0 mtu 4200 up")
         self._add_device()
 
     def _add_device(self) -> None:
-        self.run(f"{self.rdma} link add {self._device}0 type {self._device} netdev {INTERFACE}")
+        self.run(f"{self.rdma} link add {self.device}0 type {self.device} netdev {INTERFACE}")
         self.wait(f"{self.rdma} link show | grep -q ACTIVE", 20)
 
     def renew_device(self) -> None:
         """Taken away from under its connections, and returned."""
-        self.run(f"{self.rdma} link delete {self._device}0")
+        self.run(f"{self.rdma} link delete {self.device}0")
         self._add_device()
 
     @property
