@@ -9,8 +9,8 @@
 #include <cerrno>
 
 #include "base/log.h"
+#include "transport/admit.h"
 #include "transport/socket.h"
-#include "wire/limits.h"
 
 namespace heca::transport {
 namespace {
@@ -128,32 +128,15 @@ void TcpLobby::Decide(Stranger& stranger) {
     return;
   }
   const Hello hello{heard->token, heard->lease, heard->epoch, heard->role};
-  auto memory = Admit(hello);
+  auto memory = Admit(admission_, hello, served_(), options_.max_connections);
   if (!memory.ok()) {
     Log().debug("stranger {} refused: {}", PeerEndpoint(fd).ToString(), memory.status().ToString());
     return Refuse(fd, memory.status());
   }
-  wire::HelloReply reply;
-  reply.page_size = static_cast<std::uint32_t>((*memory)->PageSize().value());
-  reply.slot_count = (*memory)->SlotCount();
-  reply.max_batch = static_cast<std::uint16_t>(wire::MaxBatchFor(reply.page_size));
-  reply.credits = hello.role == Role::kUrgent ? options_.urgent_credits : options_.bulk_credits;
-  reply.window_bytes = options_.window_bytes;
-  if (!SendReply(fd, reply).ok()) return;
+  const std::uint16_t credits = hello.role == Role::kUrgent ? options_.urgent_credits : options_.bulk_credits;
+  if (!SendReply(fd, Grant(**memory, credits, options_.window_bytes)).ok()) return;
   epoll_.Remove(fd);
   adopt_(std::move(stranger.fd), hello, std::move(*memory));
-}
-
-Result<std::shared_ptr<SlotMemory>> TcpLobby::Admit(const Hello& hello) {
-  if (served_() >= options_.max_connections) {
-    return Status(ErrorCode::kResourceExhausted,
-                  fmt::format("all {} data connections are in use", options_.max_connections));
-  }
-  HECA_ASSIGN_OR_RETURN(auto memory, admission_.Admit(hello));
-  if (!wire::IsPageSize(memory->PageSize().value())) {
-    return Status(ErrorCode::kInternal, fmt::format("the lease has pages of {} bytes", memory->PageSize().value()));
-  }
-  return memory;
 }
 
 void TcpLobby::Leave(std::size_t index) {

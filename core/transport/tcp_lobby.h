@@ -48,7 +48,6 @@ class TcpLobby {
   bool Hear(Stranger& stranger);
   /// Refuses or admits and answers.
   void Decide(Stranger& stranger);
-  [[nodiscard]] Result<std::shared_ptr<SlotMemory>> Admit(const Hello& hello);
   void Leave(std::size_t index);
   void CutLate();
 

@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "base/log.h"
+#include "transport/admit.h"
 #include "transport/rdma/manager.h"
 #include "transport/rdma/rdma_connection.h"
 #include "wire/rdma.h"
@@ -94,20 +95,16 @@ void RdmaLobby::Hear(Event event) {
 Status RdmaLobby::Decide(Owned<rdma_cm_id>& id, std::span<const std::byte> said) {
   HECA_ASSIGN_OR_RETURN(const auto heard, wire::DecodeRdmaHello(said));
   const Hello hello{heard.hello.token, heard.hello.lease, heard.hello.epoch, heard.hello.role};
-  HECA_ASSIGN_OR_RETURN(auto memory, Admit(hello));
+  HECA_ASSIGN_OR_RETURN(auto memory, Admit(admission_, hello, served_(), options_.max_connections));
   wire::RdmaReply reply;
-  reply.reply.page_size = static_cast<std::uint32_t>(memory->PageSize().value());
-  reply.reply.slot_count = memory->SlotCount();
-  reply.reply.max_batch = static_cast<std::uint16_t>(wire::MaxBatchFor(reply.reply.page_size));
-  reply.reply.credits = hello.role == Role::kUrgent ? options_.urgent_credits : options_.bulk_credits;
-  reply.reply.window_bytes = options_.window_bytes;
-  const std::uint32_t credits = reply.reply.credits;
+  const std::uint16_t credits = hello.role == Role::kUrgent ? options_.urgent_credits : options_.bulk_credits;
+  reply.reply = Grant(*memory, credits, options_.window_bytes);
   HECA_ASSIGN_OR_RETURN(auto events, OpenEvents());
   if (rdma_migrate_id(id.get(), events.get()) != 0) return Status::FromErrno(errno, "rdma_migrate_id");
   HECA_ASSIGN_OR_RETURN(auto registration, registrations_.Of(*id->verbs, hello.lease, *memory));
   reply.directory = registration->directory();
   HECA_ASSIGN_OR_RETURN(auto link, Link::Build(std::move(events), std::move(id), registration->domain(),
-                                               {2 * credits + 2, credits}));
+                                               {2U * credits + 2, credits}));
   HECA_ASSIGN_OR_RETURN(auto connection, RdmaConnection::Make(std::move(link), std::move(registration), hello,
                                                               std::move(memory), reply.reply));
   reply.pulse = connection->link().OurPulse();
@@ -118,18 +115,6 @@ Status RdmaLobby::Decide(Owned<rdma_cm_id>& id, std::span<const std::byte> said)
   connection->link().Connected(heard.pulse);
   adopt_(hello.role, std::move(connection));
   return {};
-}
-
-Result<std::shared_ptr<SlotMemory>> RdmaLobby::Admit(const Hello& hello) {
-  if (served_() >= options_.max_connections) {
-    return Status(ErrorCode::kResourceExhausted,
-                  fmt::format("all {} data connections are in use", options_.max_connections));
-  }
-  HECA_ASSIGN_OR_RETURN(auto memory, admission_.Admit(hello));
-  if (!wire::IsPageSize(memory->PageSize().value())) {
-    return Status(ErrorCode::kInternal, fmt::format("the lease has pages of {} bytes", memory->PageSize().value()));
-  }
-  return memory;
 }
 
 }  // namespace heca::transport::rdma

@@ -38,7 +38,6 @@ class RdmaLobby {
   void Hear(Event event);
   /// `id` is the stranger's; refused unless it returns ok.
   Status Decide(Owned<rdma_cm_id>& id, std::span<const std::byte> said);
-  [[nodiscard]] Result<std::shared_ptr<SlotMemory>> Admit(const Hello& hello);
 
   Owned<rdma_event_channel> events_;
   Owned<rdma_cm_id> listener_;
