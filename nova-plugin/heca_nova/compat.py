@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from nova.virt.libvirt import driver as libvirt_driver
+from nova.virt.libvirt import guest as libvirt_guest
 
 # Nova 26.2 (Zed, Debian 12, eventlet) and 34.0 (2026.2, native threads or eventlet).
 CHECKED_ON = ("26.2.2", "34.0.0")
@@ -79,6 +80,11 @@ def libvirt() -> Any:
 def domain_of(guest: Any) -> Any:
     """libvirt's virDomain of a nova.virt.libvirt.guest.Guest, which keeps it to itself. (26.2, 34.0)"""
     return guest._domain
+
+
+def job(kind: int) -> Any:
+    """As Guest.get_job_info returns it."""
+    return libvirt_guest.JobInfo(type=kind)
 
 
 def in_native_thread(work: Callable[[], Result]) -> Result:

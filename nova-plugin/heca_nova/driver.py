@@ -84,10 +84,10 @@ class HecaLibvirtDriver(LibvirtDriver):
         return resources
 
     def update_provider_tree(self, provider_tree: Any, nodename: str, *args: Any, **kwargs: Any) -> Any:
-        last = self._heca_inventory.last_remote(provider_tree, nodename) if self._heca_on else None
+        last = self._heca_inventory.last_remote(provider_tree, nodename)
         result = super().update_provider_tree(provider_tree, nodename, *args, **kwargs)
         if not self._heca_on:
-            self._heca_inventory.withdraw(provider_tree, nodename)
+            self._heca_inventory.withdraw(provider_tree, nodename, last)
             return result
         supply = self._heca_inventory.look()
         self._heca_inventory.update(provider_tree, nodename, supply, last)
@@ -201,13 +201,17 @@ class HecaLibvirtDriver(LibvirtDriver):
         return super().check_can_live_migrate_source(context, instance, *args, **kwargs)
 
     def _live_migration_operation(self, *args: Any, **kwargs: Any) -> Any:
-        if self._concerns_heca(compat.instance_of("_live_migration_operation", args, kwargs)):
-            args, kwargs = with_guest(self._heca_migrations, args, kwargs, compat.GUEST_OF_OPERATION)
+        instance = compat.instance_of("_live_migration_operation", args, kwargs)
+        if self._concerns_heca(instance):
+            args, kwargs = with_guest(self._heca_migrations, args, kwargs, compat.GUEST_OF_OPERATION,
+                                      lambda: self._host.get_guest(instance))
         return super()._live_migration_operation(*args, **kwargs)
 
     def _live_migration_monitor(self, *args: Any, **kwargs: Any) -> Any:
-        if self._concerns_heca(compat.instance_of("_live_migration_monitor", args, kwargs)):
-            args, kwargs = with_guest(self._heca_migrations, args, kwargs, compat.GUEST_OF_MONITOR)
+        instance = compat.instance_of("_live_migration_monitor", args, kwargs)
+        if self._concerns_heca(instance):
+            args, kwargs = with_guest(self._heca_migrations, args, kwargs, compat.GUEST_OF_MONITOR,
+                                      lambda: self._host.get_guest(instance))
         return super()._live_migration_monitor(*args, **kwargs)
 
     def live_migration_force_complete(self, instance: Any, *args: Any, **kwargs: Any) -> Any:
@@ -221,5 +225,18 @@ class HecaLibvirtDriver(LibvirtDriver):
                             *args: Any, **kwargs: Any) -> Any:
         if self._is_heca(instance):
             self._heca_migrations.await_arrival(instance, saver(migrate_data))
+            self._end_what_has_left(instance)
             self._heca_memory.let_go(instance)
         return super().post_live_migration(context, instance, block_device_info, migrate_data, *args, **kwargs)
+
+    def _end_what_has_left(self, instance: Any) -> None:
+        """A libvirt that was restarted at the change-over keeps the domain here, stopped."""
+        try:
+            guest = self._host.get_guest(instance)
+            if guest.is_active() and self._heca_migrations.has_changed_over(instance.name):
+                LOG.warning("It runs at its destination; its domain here is ended", instance=instance)
+                guest.poweroff()
+        except exception.InstanceNotFound:
+            pass
+        except Exception:  # nothing may keep Nova from moving it to where it runs
+            LOG.exception("Whether its domain is still here is not known", instance=instance)

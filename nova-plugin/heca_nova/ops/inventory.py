@@ -97,8 +97,11 @@ class InventoryOps:
         elif provider_tree.has_traits(nodename, [TRAIT]):
             provider_tree.remove_traits(nodename, TRAIT)
 
-    def withdraw(self, provider_tree: Any, nodename: str) -> None:
-        """In mode noop: LibvirtDriver has dropped the inventory already."""
+    def withdraw(self, provider_tree: Any, nodename: str, last: dict[str, Any] | None) -> None:
+        """In mode noop: nothing more comes. What servers of before have stays theirs."""
+        remote = self._remote(None, last)
+        if remote is not None:
+            provider_tree.update_inventory(nodename, {**provider_tree.data(nodename).inventory, RESOURCE_REMOTE: remote})
         if provider_tree.has_traits(nodename, [TRAIT]):
             provider_tree.remove_traits(nodename, TRAIT)
 

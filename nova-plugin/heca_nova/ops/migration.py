@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 from nova import exception
@@ -27,14 +28,36 @@ _SAVE_EVERY_S = 5.0
 # A word of Nova's for what its API still lists, and neither aborts nor forces. "running (post-copy)" is hidden by `server
 # migration list`.
 FOLLOWING = "post-migrating"
+# Within which hecad knows whose a domain is. It asks QEMU, in milliseconds; a destination that libvirt keeps alive without a
+# word, for half a minute.
+_DECIDED_WITHIN_S = 120.0
+_CLOCKS_DIFFER_S = 1.0  # hecad's and ours, of one host, after rounding
+
+
+class Outcome(Enum):
+    """Of a migration, by hecad's word."""
+
+    NONE = "hecad has begun none"
+    OPEN = "not decided yet"
+    STAYS = "it runs here"
+    LEFT = "it runs at its destination, or nowhere"
+    UNKNOWN = "hecad is away"
 
 
 class MovingGuest:
-    """A nova.virt.libvirt.guest.Guest whose memory hecad moves; whatever is not here is the guest's."""
+    """A nova.virt.libvirt.guest.Guest whose memory hecad moves; whatever is not here is the guest's. `renewed` finds it anew
+    once libvirt's connection was lost.
 
-    def __init__(self, guest: Any, ops: MigrationOps) -> None:
+    libvirt may fail at the change-over (it is restarted, or loses the one at the destination) when the server runs there
+    already; to roll that back would end it. So where libvirt's word is missing, or is that the migration has failed, hecad's
+    decides.
+    """
+
+    def __init__(self, guest: Any, ops: MigrationOps, renewed: Callable[[], Any]) -> None:
         self._moving = guest
         self._ops = ops
+        self._renewed = renewed
+        self._since = time.time() - _CLOCKS_DIFFER_S
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._moving, name)
@@ -48,7 +71,11 @@ class MovingGuest:
 
     def get_job_info(self) -> Any:
         """hecad's figures in place of the stream's, which has no RAM in it."""
-        info = self._moving.get_job_info()
+        try:
+            info = self._moving.get_job_info()
+        except compat.libvirt().libvirtError as error:
+            LOG.warning("%s: libvirt does not tell how its migration goes (%s); hecad is asked", self._moving.name, error)
+            return self._job_without_libvirt(error)
         if info.type == compat.libvirt().VIR_DOMAIN_JOB_UNBOUNDED:
             departure = self._ops.under_way(self._moving.name)
             if departure is not None and departure.total:
@@ -56,6 +83,26 @@ class MovingGuest:
                 info.memory_processed = departure.done
                 info.memory_remaining = max(0, departure.total - departure.done)
         return info
+
+    def is_active(self) -> bool:
+        """Here. libvirt may keep the domain of one that has left, stopped, where it was restarted meanwhile."""
+        return bool(self._moving.is_active()) and self._ops.decided(self._moving.name, self._since) is not Outcome.LEFT
+
+    def _job_without_libvirt(self, error: Exception) -> Any:
+        """Once libvirt answers again, as what comes next needs it, and hecad knows how it ended; else `error` is raised."""
+        outcome = self._ops.decided(self._moving.name, self._since)
+        deadline = time.monotonic() + _DECIDED_WITHIN_S
+        while outcome in (Outcome.STAYS, Outcome.LEFT) and time.monotonic() < deadline:
+            try:
+                self._moving = self._renewed()
+            except exception.InstanceNotFound:
+                pass
+            except (exception.HypervisorUnavailable, compat.libvirt().libvirtError):
+                time.sleep(_LOOK_AGAIN_S)
+                continue
+            return compat.job(compat.libvirt().VIR_DOMAIN_JOB_COMPLETED if outcome is Outcome.LEFT
+                              else compat.libvirt().VIR_DOMAIN_JOB_FAILED)
+        raise error
 
 
 class MigrationOps:
@@ -119,6 +166,30 @@ class MigrationOps:
             LOG.debug("No progress of %s: %s", name, fault)
             return None
         return departure if departure is not None and not departure.over else None
+
+    def outcome(self, name: str, since: float) -> Outcome:
+        """Of the migration that has begun since then, in seconds since the epoch."""
+        try:
+            departure = self._latest(name)
+        except errors.HecaFault:
+            return Outcome.UNKNOWN
+        if departure is None or departure.started_at < since:
+            return Outcome.NONE
+        if departure.changed_over:
+            return Outcome.LEFT
+        return Outcome.STAYS if departure.over else Outcome.OPEN
+
+    def decided(self, name: str, since: float) -> Outcome:
+        """The same, once it is; it waits for that, and for a hecad that is restarted."""
+        deadline = time.monotonic() + _DECIDED_WITHIN_S
+        while True:
+            outcome = self.outcome(name, since)
+            if outcome not in (Outcome.OPEN, Outcome.UNKNOWN):
+                return outcome
+            if time.monotonic() >= deadline:
+                LOG.error("%s: whether it has left is not known after %g s: %s", name, _DECIDED_WITHIN_S, outcome.value)
+                return outcome
+            time.sleep(_LOOK_AGAIN_S)
 
     def has_changed_over(self, name: str) -> bool:
         """Whether this domain runs elsewhere, by its last migration from here that hecad knows."""
@@ -196,10 +267,10 @@ def saver(migrate_data: Any) -> Callable[[Departure], None]:
     return lambda departure: save_progress(migration, departure)
 
 
-def with_guest(ops: MigrationOps, args: tuple[Any, ...], kwargs: dict[str, Any],
-               position: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def with_guest(ops: MigrationOps, args: tuple[Any, ...], kwargs: dict[str, Any], position: int,
+               renewed: Callable[[], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of a method of LibvirtDriver's live migration, with a MovingGuest where hecad moves the memory."""
     guest = compat.argument(args, kwargs, "guest", position)
     if isinstance(guest, MovingGuest) or not ops.is_moving_heca(guest):
         return args, kwargs
-    return compat.replaced(args, kwargs, "guest", position, MovingGuest(guest, ops))
+    return compat.replaced(args, kwargs, "guest", position, MovingGuest(guest, ops, renewed))

@@ -33,6 +33,7 @@ class FakeLibvirt(types.SimpleNamespace):
     VIR_DOMAIN_JOB_NONE = 0
     VIR_DOMAIN_JOB_UNBOUNDED = 2
     VIR_DOMAIN_JOB_COMPLETED = 3
+    VIR_DOMAIN_JOB_FAILED = 4
 
 
 class FakeGuest:
@@ -44,7 +45,7 @@ class FakeGuest:
         self.active = True
         self.off = 0
         self.migrated: list[tuple[str, dict[str, Any]]] = []
-        self.job = types.SimpleNamespace(type=FakeLibvirt.VIR_DOMAIN_JOB_UNBOUNDED, memory_total=1, memory_processed=0,
+        self.job: Any = types.SimpleNamespace(type=FakeLibvirt.VIR_DOMAIN_JOB_UNBOUNDED, memory_total=1, memory_processed=0,
                                          memory_remaining=1)
         self._domain = types.SimpleNamespace(hasManagedSaveImage=lambda flags: saved)
 
@@ -62,6 +63,8 @@ class FakeGuest:
         self.migrated.append((destination, parameters))
 
     def get_job_info(self) -> Any:
+        if isinstance(self.job, Exception):
+            raise self.job
         return self.job
 
 
@@ -108,9 +111,11 @@ def options() -> Any:
 @pytest.fixture
 def fake_libvirt(monkeypatch: pytest.MonkeyPatch) -> FakeLibvirt:
     from nova.virt.libvirt import driver as libvirt_driver
+    from nova.virt.libvirt import guest as libvirt_guest
 
     fake = FakeLibvirt()
     monkeypatch.setattr(libvirt_driver, "libvirt", fake)
+    monkeypatch.setattr(libvirt_guest, "libvirt", fake)
     return fake
 
 
@@ -121,6 +126,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(memory, "_LOOK_AGAIN_S", 0.01)
     monkeypatch.setattr(migration, "_LOOK_AGAIN_S", 0.01)
+    monkeypatch.setattr(migration, "_DECIDED_WITHIN_S", 0.5)
 
 
 PARENT = ["init_host", "get_available_resource", "update_provider_tree", "_get_guest_xml", "_create_guest", "reboot",

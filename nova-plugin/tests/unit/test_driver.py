@@ -240,6 +240,17 @@ def test_the_source_is_cleaned_after_the_memory_has_arrived(driver: Any, node: F
     assert driver.parent.post_live_migration.call_count == 2
 
 
+@pytest.mark.parametrize("phase", ["complete", "abort"])
+def test_a_domain_that_libvirt_has_kept_is_ended_where_it_has_left(driver: Any, node: FakeHeca, phase: str) -> None:
+    make_departure(node, over=True).progress.phase = phase
+    guest = driver._host.get_guest.return_value = FakeGuest(READY)
+    driver.post_live_migration("context", make_instance(), "block_device_info", None)
+    assert guest.off == (1 if phase == "complete" else 0)
+    driver._host.get_guest.side_effect = exception.HypervisorUnavailable()
+    driver.post_live_migration("context", make_instance(), "block_device_info", None)
+    assert driver.parent.post_live_migration.call_count == 2
+
+
 def make_tree() -> Any:
     tree = provider_tree.ProviderTree()
     tree.new_root("host1", UUID, generation=0)

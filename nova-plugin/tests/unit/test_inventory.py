@@ -124,8 +124,18 @@ def test_statistics_join_what_is_there(ops: InventoryOps) -> None:
     assert set(resources["stats"]) == {"heca_remote_free_mb", "heca_remote_near_mb"}
 
 
-def test_mode_noop_takes_the_trait_back(ops: InventoryOps, tree: Any) -> None:
-    update(ops, tree)
-    ops.withdraw(tree, "host1")
+def test_mode_noop_offers_nothing_more(ops: InventoryOps, tree: Any) -> None:
+    """Servers of before may still use it: placement would refuse to drop it."""
+    total = update(ops, tree)[RESOURCE_REMOTE]["total"]
+    last = ops.last_remote(tree, "host1")
+    tree.update_inventory("host1", {"MEMORY_MB": MEMORY})
+    ops.withdraw(tree, "host1", last)
     assert TRAIT not in tree.data("host1").traits
-    ops.withdraw(tree, "host1")
+    remote = tree.data("host1").inventory[RESOURCE_REMOTE]
+    assert (remote["total"], remote["reserved"]) == (total, total)
+    assert tree.data("host1").inventory["MEMORY_MB"] == MEMORY
+
+
+def test_mode_noop_from_the_beginning_says_nothing_of_it(ops: InventoryOps, tree: Any) -> None:
+    ops.withdraw(tree, "host1", None)
+    assert set(tree.data("host1").inventory) == {"MEMORY_MB"}

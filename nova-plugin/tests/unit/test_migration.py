@@ -76,8 +76,8 @@ def test_the_running_domain_says_whether_hecad_moves_it(ops: MigrationOps) -> No
 def test_the_destination_gets_repaired_xml_and_libvirts_post_copy_is_off(ops: MigrationOps) -> None:
     guest = FakeGuest(READY)
     assert STRIPPED != READY
-    MovingGuest(guest, ops).migrate("qemu+tcp://host2/system", flags=FakeLibvirt.VIR_MIGRATE_POSTCOPY | 1, bandwidth=0,
-                                    destination_xml=STRIPPED)
+    MovingGuest(guest, ops, lambda: guest).migrate("qemu+tcp://host2/system", bandwidth=0, destination_xml=STRIPPED,
+                                                   flags=FakeLibvirt.VIR_MIGRATE_POSTCOPY | 1)
     destination, parameters = guest.migrated[0]
     assert destination == "qemu+tcp://host2/system"
     assert parameters["flags"] == 1
@@ -87,7 +87,7 @@ def test_the_destination_gets_repaired_xml_and_libvirts_post_copy_is_off(ops: Mi
 
 def test_progress_is_hecads(ops: MigrationOps, node: FakeHeca) -> None:
     guest = FakeGuest(READY)
-    moving = MovingGuest(guest, ops)
+    moving = MovingGuest(guest, ops, lambda: guest)
     assert moving.get_job_info().memory_total == 1  # hecad knows nothing: libvirt's
     make_departure(node)
     info = moving.get_job_info()
@@ -102,20 +102,87 @@ def test_progress_is_hecads(ops: MigrationOps, node: FakeHeca) -> None:
 
 def test_the_rest_of_a_moving_guest_is_the_guests(ops: MigrationOps) -> None:
     guest = FakeGuest(READY)
-    assert MovingGuest(guest, ops).name == NAME
-    assert MovingGuest(guest, ops)._domain is guest._domain
+    assert MovingGuest(guest, ops, lambda: guest).name == NAME
+    assert MovingGuest(guest, ops, lambda: guest)._domain is guest._domain
 
 
 def test_only_guests_that_hecad_moves_are_wrapped(ops: MigrationOps) -> None:
     guest = FakeGuest(READY)
-    args, kwargs = with_guest(ops, ("context", "instance", guest, "dest"), {"x": 1}, 2)
+    args, kwargs = with_guest(ops, ("context", "instance", guest, "dest"), {"x": 1}, 2, FakeGuest)
     assert isinstance(args[2], MovingGuest) and args[3] == "dest" and kwargs == {"x": 1}
-    args, kwargs = with_guest(ops, ("context", "instance"), {"guest": guest}, 2)
+    args, kwargs = with_guest(ops, ("context", "instance"), {"guest": guest}, 2, FakeGuest)
     assert isinstance(kwargs["guest"], MovingGuest)
-    again, _ = with_guest(ops, ("context", "instance", MovingGuest(guest, ops)), {}, 2)
+    again, _ = with_guest(ops, ("context", "instance", MovingGuest(guest, ops, lambda: guest)), {}, 2, FakeGuest)
     assert again[2]._moving is guest
     plain = ("context", "instance", FakeGuest())
-    assert with_guest(ops, plain, {}, 2)[0] is plain
+    assert with_guest(ops, plain, {}, 2, FakeGuest)[0] is plain
+
+
+class Renewed:
+    """libvirt's answers to who looks for the domain anew: errors to raise, then the guest."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.left = list(answers)
+
+    def __call__(self) -> Any:
+        answer = self.left.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def broken(*answers: Any, ops: MigrationOps) -> MovingGuest:
+    guest = FakeGuest(READY)
+    guest.job = FakeLibvirt.libvirtError("End of file while reading data")
+    return MovingGuest(guest, ops, Renewed(*answers))
+
+
+@pytest.mark.parametrize("here", [FakeGuest(READY), exception.InstanceNotFound(instance_id=NAME)], ids=["stopped", "gone"])
+def test_a_libvirt_that_is_restarted_at_the_change_over_does_not_call_it_failed(ops: MigrationOps, node: FakeHeca,
+                                                                                here: Any) -> None:
+    moving = broken(exception.HypervisorUnavailable(), exception.HypervisorUnavailable(), here, ops=ops)
+    make_departure(node)  # memory follows
+    assert moving.get_job_info().type == FakeLibvirt.VIR_DOMAIN_JOB_COMPLETED
+    assert moving._renewed.left == [], "it waits until libvirt answers: what comes next needs it"
+
+
+def test_without_libvirt_what_hecad_has_called_off_has_failed(ops: MigrationOps, node: FakeHeca) -> None:
+    moving = broken(FakeGuest(READY), ops=ops)
+    departure = make_departure(node)
+    departure.progress.phase = "switch-over"  # not decided yet
+
+    def call_off() -> None:
+        departure.progress.phase, departure.over = "abort", True
+
+    timer = threading.Timer(0.1, call_off)
+    timer.start()
+    assert moving.get_job_info().type == FakeLibvirt.VIR_DOMAIN_JOB_FAILED
+    assert departure.over, "what is not decided is waited for"
+
+
+@pytest.mark.parametrize("hecad", ["knows none", "knows an older one", "does not decide", "is away"])
+def test_without_libvirt_and_hecads_word_novas_way_is_left(ops: MigrationOps, node: FakeHeca, hecad: str) -> None:
+    moving = broken(FakeGuest(READY), ops=ops)
+    if hecad == "knows an older one":
+        make_departure(node, over=True).started_at = datetime(2020, 1, 1, tzinfo=timezone.utc)
+    elif hecad == "does not decide":
+        make_departure(node).progress.phase = "switch-over"
+    elif hecad == "is away":
+        node.away = True
+    with pytest.raises(FakeLibvirt.libvirtError, match="End of file"):
+        moving.get_job_info()
+
+
+def test_a_domain_that_libvirt_has_kept_is_not_active_once_it_has_left(ops: MigrationOps, node: FakeHeca) -> None:
+    guest = FakeGuest(READY)
+    moving = MovingGuest(guest, ops, lambda: guest)
+    assert moving.is_active()  # hecad has begun nothing: the hook was not reached
+    departure = make_departure(node)
+    assert not moving.is_active()
+    departure.progress.phase, departure.over = "abort", True
+    assert moving.is_active()
+    guest.active = False
+    assert not moving.is_active()
 
 
 def test_force_complete_switches_over(ops: MigrationOps, node: FakeHeca) -> None:

@@ -31,10 +31,10 @@ class Compute:
         host.run("install", "-d", "-m", "0770", "-o", QEMU_USER, "-g", QEMU_GROUP, "/run/heca/qmp")
         self.driver = driver
 
-    def start(self, **options: object) -> None:
-        """`options`: more of group [DEFAULT]."""
+    def start(self, mode: str = "hecad", **options: object) -> None:
+        """`mode` is that of group [heca], `options` are more of group [DEFAULT]."""
         file = self.host.home / "nova.conf"
-        config.write(file, config.nova_compute(file, STATE, self.host.far, self.driver, options))
+        config.write(file, {**config.nova_compute(file, STATE, self.host.far, self.driver, options), "heca": {"mode": mode}})
         self._daemon = Daemon(f"nova-compute of {self.host.name}", self.host,
                               ["nova-compute", "--config-file", str(file)], self._log, self._environment)
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -10,6 +12,7 @@ from lab.deadline import wait_until
 from lab.hecad import Hecad
 from lab.ignore_shared import ignore_shared
 from lab.openstack.cloud import Cloud
+from lab.openstack.compute import Compute
 from lab.openstack.server import Server
 
 MIB = 1 << 20
@@ -30,6 +33,10 @@ def create_flavor(cloud: Cloud, name: str, ram_mib: int = RAM_MIB, *options: str
 
 def hecad_of(server: Server) -> Hecad:
     return server.cloud.hosts.hecads[server.cloud.hosts.hosts.index(server.host)]
+
+
+def compute_of(server: Server) -> Compute:
+    return server.cloud.computes[server.cloud.hosts.hosts.index(server.host)]
 
 
 def other_host(server: Server) -> str:
@@ -67,6 +74,14 @@ def is_counted(server: Server, seconds: float = 60) -> None:
                    f"placement counts {wanted} MiB, local and remote, on {host.name}", poll=0.5)
 
 
+def runs_anew(server: Server) -> None:
+    """Its guest has booted again, in another QEMU, and is spread like the one before."""
+    server.find()
+    server.guest.wait_ready(240)
+    is_aggregated(server)
+    is_counted(server, 120)
+
+
 def _offers(cloud: Cloud, host: str) -> bool:
     remote = cloud.inventory(host).get("CUSTOM_HECA_REMOTE_MB", {"total": 0, "reserved": 0})
     return int(remote["total"]) - int(remote["reserved"]) >= REMOTE_MIB
@@ -95,3 +110,16 @@ def nothing_is_left(cloud: Cloud, seconds: float = 60) -> None:
         assert compute.instances() == []
         assert host.memory_files() == [] and host.memory_used() < MIB
         assert host.run("find", "/run/heca/qmp", "-type", "s").split() == []
+
+
+@contextmanager
+def served(cloud: Cloud, name: str, *options: str) -> Iterator[Server]:
+    """A server with a flavor of its own, both of that name; in the end nothing of them is left anywhere."""
+    create_flavor(cloud, name, RAM_MIB, *options)
+    server = Server(cloud, name, name, cloud.images.add(name, WORKLOAD))
+    try:
+        yield server
+    finally:
+        server.close()
+        cloud.client.run("flavor", "delete", name)
+    nothing_is_left(cloud)

@@ -26,17 +26,16 @@ from lab.openstack.governed import (
     is_counted,
     nothing_is_left,
     other_host,
+    runs_anew,
+    served,
 )
 from lab.openstack.server import Server
 
 
 @pytest.fixture(scope="module")
 def server(cloud: Cloud) -> Iterator[Server]:
-    create_flavor(cloud, "quarter")
-    made = Server(cloud, "shop", "quarter", cloud.images.add("shop", WORKLOAD))
-    yield made
-    made.close()
-    cloud.client.run("flavor", "delete", "quarter")
+    with served(cloud, "shop") as made:
+        yield made
 
 
 def test_it_boots_with_its_memory_spread(server: Server) -> None:
@@ -99,10 +98,7 @@ def test_paused_it_waits_and_goes_on(server: Server) -> None:
 def test_rebooted_it_is_spread_again(server: Server) -> None:
     server.run("reboot", "--hard")
     server.wait("ACTIVE", 240)
-    server.find()
-    server.guest.wait_ready(240)
-    is_aggregated(server)
-    is_counted(server)
+    runs_anew(server)
 
 
 def test_stopped_and_started_it_is_spread_again(server: Server) -> None:
@@ -111,19 +107,13 @@ def test_stopped_and_started_it_is_spread_again(server: Server) -> None:
     assert hecad_of(server).regions() == []
     server.run("start")
     server.wait("ACTIVE", 240)
-    server.find()
-    server.guest.wait_ready(240)
-    is_aggregated(server)
-    is_counted(server)
+    runs_anew(server)
 
 
 def test_rebuilt_it_is_spread_again(server: Server) -> None:
     server.run("rebuild", "--image", server.image)
     server.wait("ACTIVE", 240)
-    server.find()
-    server.guest.wait_ready(240)
-    is_aggregated(server)
-    is_counted(server)
+    runs_anew(server)
 
 
 def test_shelved_it_takes_no_memory_and_unshelved_it_is_spread_again(server: Server) -> None:

@@ -10,16 +10,15 @@ import pytest
 from lab.deadline import wait_until
 from lab.openstack.client import ClientFailed
 from lab.openstack.cloud import Cloud
-from lab.openstack.compute import Compute
 from lab.openstack.governed import (
-    WORKLOAD,
-    create_flavor,
+    compute_of,
     every_host_offers_memory,
     hecad_of,
     is_aggregated,
     is_counted,
-    nothing_is_left,
     other_host,
+    runs_anew,
+    served,
 )
 from lab.openstack.server import Server
 
@@ -27,25 +26,10 @@ from lab.openstack.server import Server
 @pytest.fixture(scope="module")
 def server(cloud: Cloud) -> Iterator[Server]:
     every_host_offers_memory(cloud)
-    create_flavor(cloud, "survivor")
-    made = Server(cloud, "survivor", "survivor", cloud.images.add("survivor", WORKLOAD))
-    made.wait_boots()
-    is_aggregated(made)
-    yield made
-    made.close()
-    cloud.client.run("flavor", "delete", "survivor")
-    nothing_is_left(cloud)
-
-
-def compute_of(server: Server) -> Compute:
-    return next(compute for compute in server.cloud.computes if compute.host is server.host)
-
-
-def runs_anew(server: Server) -> None:
-    server.find()
-    server.guest.wait_ready(240)
-    is_aggregated(server)
-    is_counted(server, 120)
+    with served(cloud, "survivor") as made:
+        made.wait_boots()
+        is_aggregated(made)
+        yield made
 
 
 def test_it_starts_again_with_its_host(server: Server) -> None:

@@ -11,15 +11,14 @@ import pytest
 from lab.deadline import wait_until
 from lab.openstack.cloud import Cloud
 from lab.openstack.governed import (
-    WORKLOAD,
-    create_flavor,
     every_host_offers_memory,
     hecad_of,
     is_aggregated,
     is_counted,
-    nothing_is_left,
     other_host,
+    served,
 )
+from lab.openstack.moves import stays
 from lab.openstack.server import Server
 
 MIGRATIONS = 20
@@ -27,13 +26,9 @@ MIGRATIONS = 20
 
 @pytest.fixture(scope="module")
 def whole_server(cloud: Cloud) -> Iterator[Server]:
-    create_flavor(cloud, "mover")
-    server = Server(cloud, "mover", "mover", cloud.images.add("mover", WORKLOAD))
-    server.wait_boots()
-    yield server
-    server.close()
-    cloud.client.run("flavor", "delete", "mover")
-    nothing_is_left(cloud)
+    with served(cloud, "mover") as server:
+        server.wait_boots()
+        yield server
 
 
 @pytest.fixture
@@ -47,15 +42,6 @@ def server(whole_server: Server) -> Iterator[Server]:
     every_host_offers_memory(whole_server.cloud)
     whole_server.wait("ACTIVE", 120)
     whole_server.find()
-
-
-def stays(server: Server, record: dict[str, object]) -> None:
-    """The migration has failed, and the server is where it was: for Nova, for placement, and with all of its memory."""
-    assert record["status"] in ("error", "failed", "cancelled"), record
-    told = server.wait("ACTIVE", 120)
-    assert told["OS-EXT-SRV-ATTR:host"] == record["source_compute"]
-    is_aggregated(server)
-    is_counted(server, 120)
 
 
 def test_without_hecad_at_the_destination_it_stays(server: Server) -> None:

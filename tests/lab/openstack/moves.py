@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Live migrations over a link so slow that there is time to do something to them; and how they may end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lab.deadline import wait_until
+from lab.openstack.governed import MIB, hecad_of, is_aggregated, is_counted
+from lab.openstack.server import Server
+
+SLOW = 4  # MiB/s: less than the guest writes, so that its rounds do not end by themselves
+
+
+@contextmanager
+def slow_way_out(server: Server) -> Iterator[None]:
+    """What goes out of its host is slow; whatever became of it meanwhile, in the end it is at rest."""
+    hosts = server.cloud.hosts
+    place = hosts.places[hosts.hosts.index(server.host)]
+    place.slow(SLOW)
+    try:
+        yield
+    finally:
+        place.quick()
+    server.wait("ACTIVE", 120)
+    server.find()
+    is_aggregated(server)
+
+
+def listed(server: Server) -> dict[str, Any]:
+    """The live migration that goes on, as Nova lists it: what `openstack server migration show` tells."""
+    found: list[dict[str, Any]] = []
+
+    def there() -> bool:
+        found[:] = server.cloud.api.get("compute", f"/v2.1/servers/{server.id}/migrations")["migrations"]
+        return bool(found)
+
+    wait_until(there, 60, f"a migration of {server.title} is under way", poll=0.2)
+    return found[0]
+
+
+def _copies(server: Server) -> bool:
+    return any(not one["over"] and int(one["done_bytes"]) > MIB for one in hecad_of(server).ctl("migrations")["migrations"])
+
+
+def _follows(server: Server) -> bool:
+    return any(not one["over"] and one["phase"] == "post-copy" for one in hecad_of(server).ctl("migrations")["migrations"])
+
+
+def until_copied_ahead(server: Server) -> None:
+    """Some of its memory, by hecad; it runs on here."""
+    wait_until(lambda: _copies(server), 60, "memory is copied ahead", poll=0.2)
+
+
+def force(server: Server) -> None:
+    until_copied_ahead(server)
+    server.cloud.client.run("server", "migration", "force", "complete", server.id, str(listed(server)["id"]))
+
+
+def until_it_follows(server: Server) -> None:
+    """Forced: it runs there, and most of its memory is still here."""
+    force(server)
+    wait_until(lambda: _follows(server), 60, "memory follows", poll=0.1)
+
+
+def arrived(server: Server, record: dict[str, Any], destination: str) -> None:
+    """Nova, placement, and each byte of its memory."""
+    assert record["status"] == "completed", record
+    assert server.host.name == destination
+    server.runs_whole()
+    is_aggregated(server)
+    is_counted(server, 120)
+
+
+def stays(server: Server, record: dict[str, Any]) -> None:
+    """The migration has failed, and the server is where it was: for Nova, for placement, and with all of its memory."""
+    assert record["status"] in ("error", "failed", "cancelled"), record
+    told = server.wait("ACTIVE", 120)
+    assert told["OS-EXT-SRV-ATTR:host"] == record["source_compute"]
+    is_aggregated(server)
+    is_counted(server, 120)

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Live migrations in which something breaks. Before the change-over the server stays, and Nova calls it ACTIVE where it was;
+after it the server goes on where it is, and waits through the outage."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from lab.deadline import wait_until
+from lab.hecad import Hecad
+from lab.libvirt_host import LibvirtHost
+from lab.openstack.cloud import Cloud
+from lab.openstack.governed import MIB, other_host, runs_anew, served
+from lab.openstack.moves import arrived, force, slow_way_out, stays, until_copied_ahead, until_it_follows
+from lab.openstack.server import Server
+
+CUT_SECONDS = 10
+SIDES = pytest.mark.parametrize("side", ["source", "destination"])
+
+
+@pytest.fixture(scope="module")
+def whole_server(cloud: Cloud) -> Iterator[Server]:
+    with served(cloud, "broken", "--migration", "pre-copy") as server:
+        server.wait_boots()
+        yield server
+
+
+@pytest.fixture
+def server(whole_server: Server) -> Iterator[Server]:
+    with slow_way_out(whole_server):
+        yield whole_server
+
+
+def side_of(server: Server, side: str) -> tuple[LibvirtHost, Hecad]:
+    hosts = server.cloud.hosts
+    here = hosts.hosts.index(server.host)
+    number = here if side == "source" else 1 - here
+    return hosts.hosts[number], hosts.hecads[number]
+
+
+def crash(hecad: Hecad) -> None:
+    hecad.kill()
+    hecad.start()
+
+
+def cut_for_a_while(server: Server) -> None:
+    hosts = server.cloud.hosts
+    place = hosts.places[hosts.hosts.index(server.host)]
+    place.cut()
+    time.sleep(CUT_SECONDS)  # the length of the cut is the thing tested
+    place.mend()
+
+
+def kill_qemu_there(server: Server) -> None:
+    there, _ = side_of(server, "destination")
+    os.kill(int((there.home / "run/libvirt/qemu" / f"{server.name}.pid").read_text()), signal.SIGKILL)
+
+
+def move(server: Server, until: Callable[[Server], None], broken: Callable[[], object]) -> tuple[dict[str, object], str]:
+    destination = other_host(server)
+
+    def meanwhile() -> None:
+        until(server)
+        broken()
+
+    return server.live_migrate(destination, meanwhile=meanwhile), destination
+
+
+# Before the change-over
+
+@SIDES
+def test_a_hecad_that_crashes_while_memory_is_copied_ahead_costs_nothing(server: Server, side: str) -> None:
+    _, hecad = side_of(server, side)
+    record, _ = move(server, until_copied_ahead, lambda: crash(hecad))
+    stays(server, record)
+
+
+def test_a_qemu_that_dies_at_the_destination_costs_nothing(server: Server) -> None:
+    record, _ = move(server, until_copied_ahead, lambda: kill_qemu_there(server))
+    stays(server, record)
+
+
+def test_a_destination_without_room_for_it_costs_nothing(server: Server) -> None:
+    there, _ = side_of(server, "destination")
+    room = there.memory / "somebody-else"
+    there.run("fallocate", "-l", str(990 * MIB), str(room))
+    try:
+        stays(server, server.live_migrate(there.name))
+    finally:
+        there.run("rm", str(room))
+
+
+def test_a_hook_that_fails_costs_nothing(server: Server) -> None:
+    there, _ = side_of(server, "destination")
+    hook = there.home / "etc/libvirt/hooks/qemu.d/50-heca"
+    program = hook.readlink()
+    hook.unlink()
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    try:
+        stays(server, server.live_migrate(there.name))
+    finally:
+        hook.unlink()
+        hook.symlink_to(program)
+
+
+def test_a_link_that_is_cut_while_memory_is_copied_ahead_is_waited_out(server: Server) -> None:
+    def broken() -> None:
+        cut_for_a_while(server)
+        force(server)
+
+    record, destination = move(server, until_copied_ahead, broken)
+    arrived(server, record, destination)
+
+
+# After it
+
+@SIDES
+def test_a_hecad_that_crashes_while_memory_follows_is_waited_for(server: Server, side: str) -> None:
+    _, hecad = side_of(server, side)
+    record, destination = move(server, until_it_follows, lambda: crash(hecad))
+    arrived(server, record, destination)
+
+
+def test_a_libvirtd_that_restarts_at_the_change_over_does_not_bring_the_server_back(server: Server) -> None:
+    """It has not heard the end of its migration, and keeps the domain, stopped."""
+    source = server.host
+    record, destination = move(server, until_it_follows, source.restart_libvirtd)
+    arrived(server, record, destination)
+    assert source.running() == [], "it runs once"
+
+
+def until_libvirt_is_done(server: Server) -> None:
+    until_it_follows(server)
+    wait_until(lambda: server.migrations()[-1]["status"] == "post-migrating", 30, "Nova waits for memory alone", poll=0.1)
+
+
+@SIDES
+def test_a_libvirtd_that_restarts_while_memory_follows_is_not_missed(server: Server, side: str) -> None:
+    host, _ = side_of(server, side)
+    record, destination = move(server, until_libvirt_is_done, host.restart_libvirtd)
+    arrived(server, record, destination)
+
+
+def test_a_link_that_is_cut_while_memory_follows_is_waited_out(server: Server) -> None:
+    record, destination = move(server, until_it_follows, lambda: cut_for_a_while(server))
+    arrived(server, record, destination)
+
+
+def test_a_server_that_dies_while_memory_follows_is_told_of_and_boots_again(server: Server) -> None:
+    source = server.host
+    record, destination = move(server, until_it_follows, lambda: kill_qemu_there(server))
+    told = server.look()
+    assert told["OS-EXT-SRV-ATTR:host"] == destination, (record, told)
+    assert source.running() == [], "it is not brought back where it was"
+    wait_until(lambda: source.memory_files() == [], 60, "nothing of it is left where it was")
+    server.run("reboot", "--hard")
+    server.wait("ACTIVE", 240)
+    runs_anew(server)
