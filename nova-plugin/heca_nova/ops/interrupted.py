@@ -42,7 +42,12 @@ class InterruptedMigrations:
     def finish(self) -> None:
         """At the start of nova-compute. What fails for one server is logged, and the others are not kept from it."""
         context = nova_context.get_admin_context()
-        for instance in objects.InstanceList.get_by_host(context, self._host, expected_attrs=["info_cache", "flavor"]):
+        try:
+            here = objects.InstanceList.get_by_host(context, self._host, expected_attrs=["info_cache", "flavor"])
+        except Exception:  # Nova asks the same next; the start of a server that has left is refused in any case
+            LOG.exception("Whether a live migration was interrupted by a restart of nova-compute is not known")
+            return
+        for instance in here:
             if instance.task_state != task_states.MIGRATING:
                 continue
             try:

@@ -117,3 +117,10 @@ def test_one_that_fails_does_not_keep_the_next_from_being_finished(world: World)
         world.interrupted.finish()  # the first has no network information
     assert world.rpc.post_live_migration_at_destination.call_count == 1
     assert world.completed.wait(10)
+
+
+def test_a_database_that_does_not_answer_does_not_keep_nova_compute_from_starting(world: World) -> None:
+    make_departure(world.node)
+    with mock.patch.object(objects.InstanceList, "get_by_host", side_effect=RuntimeError("no database")):
+        world.interrupted.finish()
+    assert world.nothing_was_done()

@@ -114,8 +114,14 @@ class Server:
         self.cloud.client.run("server", *words, self.id, seconds=seconds)
 
     def live_migrate(self, to: str, seconds: float = 300, meanwhile: Callable[[], None] | None = None) -> dict[str, Any]:
-        """Nova's record of it once it is over, well or not; the server has no task then. `meanwhile` is called once it has
-        begun."""
+        """Nova's record of it once it is over, well or not; the server has no task then, and runs. `meanwhile` is called once
+        it has begun."""
+        record = self.live_migration(to, seconds, meanwhile)
+        self.find()
+        return record
+
+    def live_migration(self, to: str, seconds: float = 300, meanwhile: Callable[[], None] | None = None) -> dict[str, Any]:
+        """The same of one that it may not outlive."""
         before = len(self.migrations())
         self.run("migrate", "--live-migration", "--host", to)
         wait_until(lambda: len(self.migrations()) > before, 60, f"a migration of {self.title} to {to}", poll=0.2)
@@ -124,7 +130,6 @@ class Server:
         wait_until(lambda: self.migrations()[-1]["status"] not in UNDER_WAY
                    and self.look()["OS-EXT-STS:task_state"] is None, seconds,
                    f"end of the migration of {self.title} to {to}", poll=0.2)
-        self.find()
         return self.migrations()[-1]
 
     def delete(self, seconds: float = 120) -> None:

@@ -57,8 +57,10 @@ def cut_for_a_while(server: Server) -> None:
 
 
 def kill_qemu_there(server: Server) -> None:
+    """It leaves its QMP socket, which the next one of that name replaces (docs/limits.md); here there may be none."""
     there, _ = side_of(server, "destination")
     os.kill(int((there.home / "run/libvirt/qemu" / f"{server.name}.pid").read_text()), signal.SIGKILL)
+    there.run("find", "/run/heca/qmp", "-type", "s", "-delete")
 
 
 def move(server: Server, until: Callable[[Server], None], broken: Callable[[], object]) -> tuple[dict[str, object], str]:
@@ -153,10 +155,14 @@ def test_a_link_that_is_cut_while_memory_follows_is_waited_out(server: Server) -
 
 
 def test_a_server_that_dies_while_memory_follows_is_told_of_and_boots_again(server: Server) -> None:
-    source = server.host
-    record, destination = move(server, until_it_follows, lambda: kill_qemu_there(server))
-    told = server.look()
-    assert told["OS-EXT-SRV-ATTR:host"] == destination, (record, told)
+    source, destination = server.host, other_host(server)
+
+    def meanwhile() -> None:
+        until_libvirt_is_done(server)
+        kill_qemu_there(server)
+
+    server.live_migration(destination, meanwhile=meanwhile)
+    assert server.look()["OS-EXT-SRV-ATTR:host"] == destination
     assert source.running() == [], "it is not brought back where it was"
     wait_until(lambda: source.memory_files() == [], 60, "nothing of it is left where it was")
     server.run("reboot", "--hard")

@@ -39,7 +39,7 @@ def test_it_starts_again_with_its_host(server: Server) -> None:
     server.host.virsh("destroy", server.name)
     hecad.start()
     compute.start(resume_guests_state_on_host_boot="true")
-    wait_until(lambda: server.name in compute.host.running(), 240, f"{server.title} runs again")
+    hecad.wait_active(server.name, 240)  # libvirt calls a domain active before its QEMU has a console
     server.wait("ACTIVE", 120)
     runs_anew(server)
 
