@@ -71,6 +71,7 @@ std::string_view ToString(FailPoint point) {
     case FailPoint::kCrashWhileStreaming: return "crash-while-streaming";
     case FailPoint::kCrashAtSwitchOver: return "crash-at-switch-over";
     case FailPoint::kCrashAtOpen: return "crash-at-open";
+    case FailPoint::kCrashAfterArrival: return "crash-after-arrival";
     case FailPoint::kCrashServingImage: return "crash-serving-image";
     case FailPoint::kFailAfterTakeOver: return "fail-after-take-over";
     case FailPoint::kBreakRdma: return "break-rdma";

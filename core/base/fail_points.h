@@ -28,6 +28,7 @@ enum class FailPoint : std::uint8_t {
   kCrashWhileStreaming,   ///< migration: QEMU was told to send the device state
   kCrashAtSwitchOver,     ///< migration: the image is open, the destination was not told
   kCrashAtOpen,           ///< migration: the destination is told that it may serve, and has not noted it
+  kCrashAfterArrival,     ///< migration: the VM runs at its destination, and its QEMU still leaves RAM out of streams
   kCrashServingImage,     ///< migration: the destination asks for a page
   kFailAfterTakeOver,     ///< migration: the destination has taken a lease over, and does not answer, or says that it failed
   kBreakRdma,             ///< transport: an RDMA connection that was set up breaks some thousands of requests later

@@ -270,6 +270,7 @@ void Arrivals::Tick() {
   // QEMU is asked without the lock: its main loop may be waiting for a page.
   for (const auto& entry : to_clear) {
     const Deadline deadline = Deadline::After(kTickPatience);
+    (void)FailPointHit(FailPoint::kCrashAfterArrival);
     // All may be here of a VM that was paused before its stream has come to its end.
     const auto state = entry->vm->RunState(deadline);
     const bool cleared = state.ok() && *state != "inmigrate" && entry->vm->ClearCapabilities(deadline).ok();

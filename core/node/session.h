@@ -186,6 +186,9 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   // session_monitor.cc
   Status OpenMonitor(Deadline deadline);
   void KeepMonitor();
+  /// A hecad that prepared for the VM and died may have left x-ignore-shared on: a save would write an image without RAM. Until
+  /// QEMU has confirmed that it is off.
+  void ClearLeftOut();
   void StopVm(const std::string& why);
   /// Asks for it, and notes it once QEMU has done it: to be called until VmStopped() is false.
   void ResumeVm(const std::string& why);
@@ -244,6 +247,8 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   std::unique_ptr<guest::VmControl> vm_;  ///< null: a plain process, or no monitor yet after a restart
   Clock::time_point next_resume_try_{};
   Clock::time_point next_monitor_try_{};  ///< Keeper only
+  std::optional<Clock::time_point> left_out_since_;  ///< set: ClearLeftOut has something to do; Keeper only
+  Clock::time_point next_clear_try_{};    ///< Keeper only
 
   std::optional<region::RegionMap> map_;  ///< until the engine takes it
   Bytes map_size_{0};

@@ -4,7 +4,9 @@
 //
 //   step         left when                              and then
 //   kNone        asked for; memory for all is booked    journal (detaching), the engine brings pages home
-//   kHome        all pages home, memory unregistered    the VM is continued if it was stopped
+//   kHome        all pages home, memory unregistered,   the VM is continued if it was stopped
+//                and QEMU writes RAM into streams (a
+//                former hecad may have left that off)
 //   kContinueVm  it runs, or 3 s have passed (alarm)    journal (ending)
 //   kRelease     the sponsor confirmed, or 5 s passed   engine stopped, userfaultfd closed in the target, event
 //   kDone        -                                      End gives the lease back and erases the journal
@@ -27,6 +29,8 @@ using control::Severity;
 namespace {
 
 constexpr std::chrono::seconds kVmPatience{3};
+/// For QEMU's answer, which may be waiting for a page, before its silence is told of.
+constexpr std::chrono::seconds kClearPatience{10};
 /// For releases that are on their way; the lease is freed anyway.
 constexpr std::chrono::seconds kReleasePatience{5};
 constexpr std::chrono::seconds kClosePatience{2};
@@ -88,6 +92,13 @@ void Session::StepDetach() {
     case DetachStep::kDone: return;
     case DetachStep::kHome:
       if (!governance->engine->Home().done) return;
+      if (left_out_since_) {
+        if (Clock::now() - *left_out_since_ > kClearPatience) {
+          NoteTrouble({ErrorCode::kUnavailable, "QEMU does not say that x-ignore-shared is off, and a save would lose its memory"},
+                      Millis(0));
+        }
+        return;
+      }
       detach_patience_ = Deadline::After(kVmPatience);
       detach_step_ = DetachStep::kContinueVm;
       [[fallthrough]];

@@ -91,6 +91,7 @@ void Session::Tick() {
   }
   if (waits) governance->engine->WatchClosed();
   KeepMonitor();
+  ClearLeftOut();
   WatchReach(*governance);
   StepArrival(*governance);
   StepDetach();

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "guest/migrating_vm.h"
 #include "node/session.h"
 
 namespace heca::node {
@@ -17,6 +18,9 @@ namespace {
 /// The VM's monitor is asked for this often until it answers, each time for so long: QEMU may be waiting for a page.
 constexpr Millis kMonitorEvery{2000};
 constexpr Millis kMonitorPatience{1000};
+/// Between two attempts to clear what a migration has set; the Keeper has other regions.
+constexpr Millis kClearEvery{500};
+constexpr Millis kClearPatience{200};
 /// Between two requests to QEMU to continue the VM.
 constexpr Millis kResumeEvery{1000};
 
@@ -45,6 +49,17 @@ void Session::KeepMonitor() {
   } else {
     Log().info("{}: the VM's monitor is connected again", name_);
   }
+}
+
+void Session::ClearLeftOut() {
+  if (!left_out_since_ || Clock::now() < next_clear_try_) return;
+  next_clear_try_ = Clock::now() + kClearEvery;
+  const auto monitor = Monitor();
+  const std::unique_lock operation(operation_mutex_, std::try_to_lock);
+  if (!monitor || !operation || leaving_) return;  // one that leaves needs it on, and clears it at its end
+  const auto state = monitor->Execute("query-status", guest::Json::object(), Deadline::After(kClearPatience));
+  if (!state.ok() || state->value("status", "inmigrate") == "inmigrate") return;
+  if (guest::MigratingVm(monitor).ClearCapabilities(Deadline::After(kClearPatience)).ok()) left_out_since_.reset();
 }
 
 bool Session::VmStopped() const {

@@ -19,6 +19,7 @@
 #include "base/size.h"
 #include "node/session.h"
 #include "os/proc.h"
+#include "store/image_sponsor.h"
 #include "store/random.h"
 
 namespace heca::node {
@@ -99,6 +100,8 @@ Status Session::TakeBack() {
     const std::lock_guard lock(record_mutex_);
     trouble_.clear();
   }
+  const bool came = record_.image_slots > 0 || store::IsImage(record_.lease.lease.key.id);
+  if (came) left_out_since_ = Clock::now();
   Tell(control::Severity::kInfo, control::EventKind::kRecovered, "taken back");
   const bool detaching = record_.phase == RecordPhase::kDetaching;
   if (detaching) {

@@ -142,7 +142,8 @@ def test_a_destination_that_is_gone_costs_nothing(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("moment", [
-    "crash-after-copy=crash@300", pytest.param("crash-before-punch=crash@20", marks=pytest.mark.long)])
+    "crash-after-copy=crash@300", "crash-after-arrival=crash",
+    pytest.param("crash-before-punch=crash@20", marks=pytest.mark.long)])
 def test_the_destinations_hecad_crashes_while_memory_follows(bench: Bench, moment: str) -> None:
     cluster = Cluster(bench, there=moment)
     with ThreadPoolExecutor(1) as pool:
@@ -152,6 +153,7 @@ def test_the_destinations_hecad_crashes_while_memory_follows(bench: Bench, momen
         cluster.there.start()
         migration.result(300)
     verified(cluster.destination)
+    wait_until(lambda: not cluster.destination.ignores_shared_ram(), 20, "x-ignore-shared off at the destination")
     governed(cluster.there)
     forgotten(cluster.here)
 

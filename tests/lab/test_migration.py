@@ -63,8 +63,9 @@ def test_a_destination_with_other_memory_is_refused_and_the_vm_runs_on(bench: Be
     assert source.guest.verify() == 0
 
 
-def test_the_destinations_hecad_crashes_while_memory_follows(bench: Bench) -> None:
-    here, there = two_nodes(bench, fail="crash-after-copy=crash@300")
+@pytest.mark.parametrize("moment", ["crash-after-copy=crash@300", "crash-after-arrival=crash"], ids=["copied", "arrived"])
+def test_the_destinations_hecad_crashes_while_memory_follows(bench: Bench, moment: str) -> None:
+    here, there = two_nodes(bench, fail=moment)
     source, destination = pair(bench)
     with ThreadPoolExecutor(1) as pool:
         migration = pool.submit(here.migrate, source, destination, "there")

@@ -39,7 +39,8 @@ def test_it_starts_again_with_its_host(server: Server) -> None:
     server.host.virsh("destroy", server.name)
     hecad.start()
     compute.start(resume_guests_state_on_host_boot="true")
-    hecad.wait_active(server.name, 240)  # libvirt calls a domain active before its QEMU has a console
+    # libvirt calls a domain active before its QEMU has a console.
+    wait_until(lambda: [region["state"] for region in hecad.regions()] == ["active"], 240, f"{server.title} runs again")
     server.wait("ACTIVE", 120)
     runs_anew(server)
 
