@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 from results import Results, from_gtest, from_junit
@@ -281,12 +280,6 @@ def long() -> Results:
 BEHIND = 19  # niceness of a build that goes on behind tests
 
 
-class When(Enum):
-    ALWAYS = "always"
-    CI = "with --ci, or by name"
-    BY_NAME = "by name"
-
-
 @dataclass(frozen=True)
 class Tier:
     """`ahead` builds what it needs, and can do so behind a tier that mostly waits."""
@@ -295,7 +288,7 @@ class Tier:
     run: Callable[[], Results]
     mostly_waits: bool = False
     ahead: Callable[[], object] | None = None
-    when: When = When.ALWAYS
+    by_name: bool = False  # runs only when it is asked for
 
 
 TIERS: dict[str, Tier] = {
@@ -305,18 +298,18 @@ TIERS: dict[str, Tier] = {
     "integration": Tier("a dev build, root, /dev/userfaultfd", integration, mostly_waits=True),
     "lab": Tier("a dev build, root, qemu-system-x86_64, libvirtd, namespaces, 4 GiB of /dev/shm", lab,
                 mostly_waits=True),
-    "nova": Tier("the packages of lab-openstack, which it installs", nova, when=When.CI),
+    "nova": Tier("the packages of lab-openstack, which it installs", nova, by_name=True),
     "lab-openstack": Tier("what lab needs, and a whole OpenStack from Debian's packages, which it installs", lab_openstack,
-                          when=When.CI),
-    "lab-rdma": Tier("what lab needs; the kernel's source, which it downloads (150 MB)", lab_rdma, when=When.BY_NAME),
+                          by_name=True),
+    "lab-rdma": Tier("what lab needs; the kernel's source, which it downloads (150 MB)", lab_rdma, by_name=True),
     "fuzz": Tier("clang with libFuzzer", fuzz, ahead=lambda: build_fuzz(BEHIND)),
     "sanitizers": Tier("; ".join(f"{preset} builds of {', '.join(rooms)}" for preset, rooms in SANITIZED.items()),
                        sanitizers,
                        ahead=lambda: [build_sanitized(preset, rooms, BEHIND) for preset, rooms in SANITIZED.items()]),
-    "long-unit": Tier("asan, ubsan and tsan builds of every room", long_unit, when=When.BY_NAME),
-    "long-integration": Tier("what integration needs, 20 minutes", long_integration, when=When.BY_NAME),
-    "long-lab": Tier("what lab needs, an hour and a half", long_lab, when=When.BY_NAME),
-    "long-process": Tier("asan and tsan builds of hecad; what lab needs", long_process, when=When.BY_NAME),
-    "long-fuzz": Tier("what fuzz needs, 25 minutes", long_fuzz, when=When.BY_NAME),
-    "long": Tier("all parts of long-*, some hours", long, when=When.BY_NAME),
+    "long-unit": Tier("asan, ubsan and tsan builds of every room", long_unit, by_name=True),
+    "long-integration": Tier("what integration needs, 20 minutes", long_integration, by_name=True),
+    "long-lab": Tier("what lab needs, an hour and a half", long_lab, by_name=True),
+    "long-process": Tier("asan and tsan builds of hecad; what lab needs", long_process, by_name=True),
+    "long-fuzz": Tier("what fuzz needs, 25 minutes", long_fuzz, by_name=True),
+    "long": Tier("all parts of long-*, some hours", long, by_name=True),
 }
