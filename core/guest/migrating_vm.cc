@@ -170,6 +170,11 @@ Status MigratingVm::ClearCapabilities(Deadline deadline) {
   }
 }
 
+bool MigratingVm::ClearOnceItHasCome(Deadline deadline) {
+  const auto state = RunState(deadline);
+  return state.ok() && *state != "inmigrate" && ClearCapabilities(deadline).ok();
+}
+
 MigratingVm::Moments MigratingVm::Now() const {
   const std::lock_guard lock(heard_->mutex);
   return heard_->moments;

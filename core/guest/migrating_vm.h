@@ -67,6 +67,8 @@ class MigratingVm {
 
   /// Either side. Ok only if QEMU says that x-ignore-shared is off; the others are left to libvirt where it leads.
   Status ClearCapabilities(Deadline deadline);
+  /// The destination, once the VM is in it. False as long as QEMU waits for it, or has not confirmed.
+  bool ClearOnceItHasCome(Deadline deadline);
 
   struct Moments {
     StreamState state = StreamState::kNone;

@@ -272,8 +272,7 @@ void Arrivals::Tick() {
     const Deadline deadline = Deadline::After(kTickPatience);
     (void)FailPointHit(FailPoint::kCrashAfterArrival);
     // All may be here of a VM that was paused before its stream has come to its end.
-    const auto state = entry->vm->RunState(deadline);
-    const bool cleared = state.ok() && *state != "inmigrate" && entry->vm->ClearCapabilities(deadline).ok();
+    const bool cleared = entry->vm->ClearOnceItHasCome(deadline);
     const std::lock_guard lock(mutex_);
     entry->busy = false;
     entry->capabilities_cleared = cleared;

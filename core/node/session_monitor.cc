@@ -57,9 +57,7 @@ void Session::ClearLeftOut() {
   const auto monitor = Monitor();
   const std::unique_lock operation(operation_mutex_, std::try_to_lock);
   if (!monitor || !operation || leaving_) return;  // one that leaves needs it on, and clears it at its end
-  const auto state = monitor->Execute("query-status", guest::Json::object(), Deadline::After(kClearPatience));
-  if (!state.ok() || state->value("status", "inmigrate") == "inmigrate") return;
-  if (guest::MigratingVm(monitor).ClearCapabilities(Deadline::After(kClearPatience)).ok()) left_out_since_.reset();
+  if (guest::MigratingVm(monitor).ClearOnceItHasCome(Deadline::After(kClearPatience))) left_out_since_.reset();
 }
 
 bool Session::VmStopped() const {
