@@ -2,11 +2,15 @@
 """A whole OpenStack on one machine: a control plane, hosts with libvirt, hecad and nova-compute, and a host that lends memory.
 
 ```
- heca-switch-N (a bridge in a namespace of its own)
+ heca-switch-N (a bridge in a namespace of its own): memory and migrations
    ├── host1, host2: libvirtd, hecad, nova-compute, QEMUs as libvirt-qemu      (lab/hosts.py, compute.py)
-   ├── sponsor: hecad                                                          (lab/hosts.py)
+   └── sponsor: hecad                                                          (lab/hosts.py)
+ heca-switch-M: management
+   ├── host1, host2
    └── control: MariaDB, RabbitMQ, keystone, placement, glance, nova           (control.py)
 ```
+
+As in a real cloud the two are apart: what a test does to a migration's way does not delay what Nova's services tell each other.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from lab.openstack.compute import Compute
 from lab.openstack.control import ControlPlane
 from lab.openstack.images import Images
 from lab.openstack.ssh import Ssh
+from lab.switch import Switch
 
 STOCK = "libvirt.LibvirtDriver"
 HECA = "heca.HecaLibvirtDriver"
@@ -53,8 +58,12 @@ class Cloud:
         self.hosts = Hosts(self.logs, count=2, donate="0", lender=lends, memory_mib=memory_mib, hook=True)
         self._stack.callback(self.hosts.close)
         self._did("hosts with libvirtd and hecad")
-        neighbours = {host.name: host.far for host in self.hosts.hosts}
-        self.control = ControlPlane(self.hosts.switch.join(), neighbours, self.logs, environment)
+        management = Switch()
+        self._stack.callback(management.close)
+        control = management.join()
+        neighbours = {host.name: management.reach(place)
+                      for host, place in zip(self.hosts.hosts, self.hosts.places, strict=True)}
+        self.control = ControlPlane(control, neighbours, self.logs, environment)
         self._stack.callback(self.control.close)
         self.control.start()
         self._did("control plane's programs started, databases made")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""One cloud for all tests of the tier `lab-openstack`."""
+"""One cloud for all tests of the tier `lab-openstack`, and the server of those that do something to a slow migration."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import pytest
 
 from lab.bench import Bench
 from lab.openstack.cloud import Cloud
+from lab.openstack.governed import served
+from lab.openstack.moves import slow_way_out
+from lab.openstack.server import Server
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +23,17 @@ def cloud() -> Iterator[Cloud]:
         yield built
     finally:
         bench.close()
+
+
+@pytest.fixture(scope="module")
+def copied_ahead(cloud: Cloud) -> Iterator[Server]:
+    with served(cloud, "copied-ahead", "--migration", "pre-copy") as server:
+        server.wait_boots()
+        yield server
+
+
+@pytest.fixture
+def server(copied_ahead: Server) -> Iterator[Server]:
+    """Its migrations go over a slow link; each test finds it at rest."""
+    with slow_way_out(copied_ahead):
+        yield copied_ahead

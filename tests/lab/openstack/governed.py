@@ -11,6 +11,7 @@ from typing import Any
 from lab.deadline import wait_until
 from lab.hecad import Hecad
 from lab.ignore_shared import ignore_shared
+from lab.namespace import Namespace
 from lab.openstack.cloud import Cloud
 from lab.openstack.compute import Compute
 from lab.openstack.server import Server
@@ -31,12 +32,22 @@ def create_flavor(cloud: Cloud, name: str, ram_mib: int = RAM_MIB, *options: str
     return flavor
 
 
+def here(server: Server) -> int:
+    """Number of the host that it is on; the other one's is 1 less that."""
+    return server.cloud.hosts.hosts.index(server.host)
+
+
 def hecad_of(server: Server) -> Hecad:
-    return server.cloud.hosts.hecads[server.cloud.hosts.hosts.index(server.host)]
+    return server.cloud.hosts.hecads[here(server)]
 
 
 def compute_of(server: Server) -> Compute:
-    return server.cloud.computes[server.cloud.hosts.hosts.index(server.host)]
+    return server.cloud.computes[here(server)]
+
+
+def place_of(server: Server) -> Namespace:
+    """Its host's, in the network of memory and migrations."""
+    return server.cloud.hosts.places[here(server)]
 
 
 def other_host(server: Server) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lab.deadline import wait_until
-from lab.openstack.governed import MIB, hecad_of, is_aggregated, is_counted
+from lab.openstack.governed import MIB, hecad_of, is_aggregated, is_counted, place_of
 from lab.openstack.server import Server
 
 SLOW = 4  # MiB/s: less than the guest writes, so that its rounds do not end by themselves
@@ -17,8 +17,7 @@ SLOW = 4  # MiB/s: less than the guest writes, so that its rounds do not end by 
 @contextmanager
 def slow_way_out(server: Server) -> Iterator[None]:
     """What goes out of its host is slow; whatever became of it meanwhile, in the end it is at rest."""
-    hosts = server.cloud.hosts
-    place = hosts.places[hosts.hosts.index(server.host)]
+    place = place_of(server)
     place.slow(SLOW)
     try:
         yield

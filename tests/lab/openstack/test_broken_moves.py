@@ -7,39 +7,24 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from lab.deadline import wait_until
 from lab.hecad import Hecad
 from lab.libvirt_host import LibvirtHost
-from lab.openstack.cloud import Cloud
-from lab.openstack.governed import MIB, other_host, runs_anew, served
-from lab.openstack.moves import arrived, force, slow_way_out, stays, until_copied_ahead, until_it_follows
+from lab.openstack.governed import MIB, here, other_host, place_of, runs_anew
+from lab.openstack.moves import arrived, force, stays, until_copied_ahead, until_it_follows
 from lab.openstack.server import Server
 
 CUT_SECONDS = 10
 SIDES = pytest.mark.parametrize("side", ["source", "destination"])
 
 
-@pytest.fixture(scope="module")
-def whole_server(cloud: Cloud) -> Iterator[Server]:
-    with served(cloud, "broken", "--migration", "pre-copy") as server:
-        server.wait_boots()
-        yield server
-
-
-@pytest.fixture
-def server(whole_server: Server) -> Iterator[Server]:
-    with slow_way_out(whole_server):
-        yield whole_server
-
-
 def side_of(server: Server, side: str) -> tuple[LibvirtHost, Hecad]:
     hosts = server.cloud.hosts
-    here = hosts.hosts.index(server.host)
-    number = here if side == "source" else 1 - here
+    number = here(server) if side == "source" else 1 - here(server)
     return hosts.hosts[number], hosts.hecads[number]
 
 
@@ -49,8 +34,7 @@ def crash(hecad: Hecad) -> None:
 
 
 def cut_for_a_while(server: Server) -> None:
-    hosts = server.cloud.hosts
-    place = hosts.places[hosts.hosts.index(server.host)]
+    place = place_of(server)
     place.cut()
     time.sleep(CUT_SECONDS)  # the length of the cut is the thing tested
     place.mend()

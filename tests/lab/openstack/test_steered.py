@@ -4,28 +4,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-
-import pytest
 
 from lab.deadline import wait_until
-from lab.openstack.cloud import Cloud
-from lab.openstack.governed import compute_of, other_host, served
-from lab.openstack.moves import arrived, listed, slow_way_out, stays, until_copied_ahead, until_it_follows
+from lab.openstack.governed import compute_of, other_host
+from lab.openstack.moves import arrived, listed, stays, until_copied_ahead, until_it_follows
 from lab.openstack.server import Server
-
-
-@pytest.fixture(scope="module")
-def whole_server(cloud: Cloud) -> Iterator[Server]:
-    with served(cloud, "steered", "--migration", "pre-copy") as server:
-        server.wait_boots()
-        yield server
-
-
-@pytest.fixture
-def server(whole_server: Server) -> Iterator[Server]:
-    with slow_way_out(whole_server):
-        yield whole_server
 
 
 def test_forced_it_changes_over_and_is_completed_when_its_memory_is_there(server: Server) -> None:
