@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT / "tools/testing"))
 from results import from_gtest  # noqa: E402
 
 PROGRAMS = ["transport_test", "hecad", "hecactl"]
+ADVERSARIES, ATTACKS = "Device/RdmaAdversary.*", 7
 CUT = "CutLinkIsNoticedWhateverTheChannelWaitsFor"
 TESTS_OF_EACH = 22  # of the conformance suite
 ALONE_SKIPS = "nothing holds up a client that writes by itself"
@@ -35,11 +36,19 @@ def machine(request: pytest.FixtureRequest) -> Iterator[RdmaMachine]:
 
 def test_the_transports_contract(machine: RdmaMachine) -> None:
     code, output = machine.attempt(
-        f"{machine.environment} transport_test --gtest_color=no '--gtest_filter=*/Rdma*:-*{CUT}*'", 300)
+        f"{machine.environment} transport_test --gtest_color=no '--gtest_filter=*/Rdma*:-*{CUT}*:{ADVERSARIES}'", 300)
     results = from_gtest("transport_test", output, code)
     assert results.failures == [], output[-6000:]
     assert [reason for _, reason in results.skips] == [ALONE_SKIPS]
     assert results.passed >= 2 * TESTS_OF_EACH - 1
+
+
+def test_a_peer_that_breaks_the_rules_is_refused_and_others_go_on(machine: RdmaMachine) -> None:
+    code, output = machine.attempt(
+        f"{machine.environment} transport_test --gtest_color=no '--gtest_filter={ADVERSARIES}'", 120)
+    results = from_gtest("transport_test", output, code)
+    assert results.failures == [] and results.skips == [], output[-6000:]
+    assert results.passed == ATTACKS
 
 
 @pytest.mark.parametrize("way", ["Rdma", "RdmaAlone"])
