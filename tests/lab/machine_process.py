@@ -8,14 +8,14 @@ import re
 from typing import Any
 
 from lab.deadline import LabError
-from lab.machine import Machine
+from lab.machine import Console
 
 
 class GovernedProcess:
     """Two hecads and a self-verifying process in a machine; words for what a test does with them. Pages travel between the
     hecads by the machine's address `host` and what `options` say of it."""
 
-    def __init__(self, machine: Machine, mib: int, host: str = "127.0.0.1", options: str = "") -> None:
+    def __init__(self, machine: Console, mib: int, host: str = "127.0.0.1", options: str = "") -> None:
         self.machine, self._host, self._options = machine, host, options
         machine.run("mkdir -p /run/s /run/c && mkfifo /tmp/verifier.in")
         self.start_sponsor()
@@ -54,6 +54,10 @@ class GovernedProcess:
     def _kill(self, pid: int) -> None:
         self.machine.run(f"kill -9 {pid}")
         self.machine.wait(f"! grep -q hecad /proc/{pid}/cmdline", 20)
+
+    def connections(self) -> list[str]:
+        """What each data connection to the sponsor is."""
+        return [one["text"] for node in self.hecactl("nodes")["nodes"] for one in node["connections"]]
 
     def hecactl(self, arguments: str, seconds: float = 60) -> Any:
         said = self.machine.run(f"hecactl --socket /run/c/hecad.sock --json {arguments} 2>/tmp/error "

@@ -163,6 +163,25 @@ def lab_rdma(environment: Mapping[str, str] | None = None) -> Results:
     return pytest(RDMA, environment=environment)
 
 
+RDMA_DEVICES = Path("/sys/class/infiniband")
+DEVICE_VARIABLE = "HECA_RDMA_DEVICE"  # to tier `rdma` and its tests
+
+
+def why_not_device(name: str | None) -> str | None:
+    """What is wrong with it as the device of tier `rdma`, and what helps."""
+    there = sorted(path.name for path in RDMA_DEVICES.iterdir()) if RDMA_DEVICES.exists() else []
+    known = f"this host has {', '.join(there)}" if there else (
+        "this host has none: load its driver (modprobe mlx5_ib, ...), or run lab-rdma, which has software devices in a guest")
+    if name is None:
+        return f"rdma needs --device NAME; {known}"
+    return None if name in there else f"there is no RDMA device {name}; {known}"
+
+
+def rdma() -> Results:
+    build("dev", ["transport_test", "hecad", "hecactl"])
+    return pytest(f"{RDMA}/test_rdma.py")
+
+
 def build_fuzz(niceness: int = 0) -> list[str]:
     configure("fuzz")
     names = [name for name in targets("fuzz") if name.endswith("_fuzz")]
@@ -301,6 +320,8 @@ TIERS: dict[str, Tier] = {
     "lab-openstack": Tier("what lab needs, and a whole OpenStack from Debian's packages, which it installs", lab_openstack,
                           by_name=True),
     "lab-rdma": Tier("what lab needs; the kernel's source, which it downloads (150 MB)", lab_rdma, by_name=True),
+    "rdma": Tier("what lab-rdma runs in a guest, here: root, an RDMA device of this host (--device), its interface and address",
+                 rdma, by_name=True),
     "nova": Tier("the packages of lab-openstack, which it installs", nova, by_name=True),
     "fuzz": Tier("clang with libFuzzer", fuzz, ahead=lambda: build_fuzz(BEHIND)),
     "sanitizers": Tier("; ".join(f"{preset} builds of {', '.join(rooms)}" for preset, rooms in SANITIZED.items()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab import guest_image
@@ -44,18 +45,25 @@ def furniture(device: str) -> Furniture:
     return Furniture(MODULES, "vmlinux-rdma", [program("rdma"), *drivers, *names, loaded], built)
 
 
+@dataclass(frozen=True)
+class Port:
+    """The network device below a machine's RDMA device."""
+
+    address: str = ADDRESS
+    interface: str = INTERFACE
+
+
 class RdmaMachine(Machine):
-    """`device` is rxe or siw, on a network device of its own with the address ADDRESS; an MTU at which a page travels in one
-    packet."""
+    """`device` is rxe or siw, on a network device of its own; an MTU at which a page travels in one packet."""
 
     def __init__(self, bench: Bench, device: str, programs: Sequence[str], mib: int = 1536) -> None:
         super().__init__(bench, programs, mib, furniture(device))
-        self.device, self.rdma = device, str(program("rdma"))
-        self.run(f"ifconfig {INTERFACE} {ADDRESS} netmask 255.255.255.0 mtu 4200 up")
+        self.device, self.rdma, self.port = device, str(program("rdma")), Port()
+        self.run(f"ifconfig {self.port.interface} {self.port.address} netmask 255.255.255.0 mtu 4200 up")
         self._add_device()
 
     def _add_device(self) -> None:
-        self.run(f"{self.rdma} link add {self.device}0 type {self.device} netdev {INTERFACE}")
+        self.run(f"{self.rdma} link add {self.device}0 type {self.device} netdev {self.port.interface}")
         self.wait(f"{self.rdma} link show | grep -q ACTIVE", 20)
 
     def renew_device(self) -> None:
@@ -64,6 +72,10 @@ class RdmaMachine(Machine):
         self._add_device()
 
     @property
+    def is_way_out(self) -> bool:
+        return False
+
+    @property
     def environment(self) -> str:
         """Before a test program of this build."""
-        return f"HECA_TEST_RDMA={ADDRESS},{INTERFACE}"
+        return f"HECA_TEST_RDMA={self.port.address},{self.port.interface}"
