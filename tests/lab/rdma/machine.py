@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from lab import guest_image
 from lab.bench import Bench
 from lab.deadline import LabError
-from lab.machine import Furniture, Machine
+from lab.machine import Console, Furniture, Machine
 from lab.rdma import siw
 
 ADDRESS, INTERFACE = "10.9.0.1", "dummy0"
@@ -53,6 +54,11 @@ class Port:
     interface: str = INTERFACE
 
 
+def queue_pairs(machine: Console, rdma: str) -> int:
+    """Of all devices; none where there is no RDMA."""
+    return sum(int(count) for count in re.findall(r" qp (\d+) ", machine.attempt(f"{rdma} resource show")[1]))
+
+
 class RdmaMachine(Machine):
     """`device` is rxe or siw, on a network device of its own; an MTU at which a page travels in one packet."""
 
@@ -74,6 +80,11 @@ class RdmaMachine(Machine):
     @property
     def is_way_out(self) -> bool:
         return False
+
+    @property
+    def idle_queue_pairs(self) -> int:
+        """Of the device's own, for the connection manager."""
+        return 1 if self.device == "rxe" else 0
 
     @property
     def environment(self) -> str:

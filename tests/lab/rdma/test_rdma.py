@@ -12,10 +12,11 @@ from typing import Union
 import pytest
 
 from lab.bench import Bench
+from lab.deadline import wait_until
 from lab.machine_process import GovernedProcess
 from lab.paths import ROOT
 from lab.rdma.device import DeviceMachine, port_of
-from lab.rdma.machine import RdmaMachine
+from lab.rdma.machine import RdmaMachine, queue_pairs
 
 sys.path.insert(0, str(ROOT / "tools/testing"))
 
@@ -106,12 +107,9 @@ def test_it_outlives_connections_that_break(governed: GovernedProcess, machine: 
 
 
 def test_detached_it_leaves_nothing_pinned(governed: GovernedProcess, machine: Rig) -> None:
-    pids = (governed.compute, governed.sponsor)
-    queue_pairs = "; ".join(f"{machine.rdma} resource show qp pid {pid}" for pid in pids)
-    assert machine.run(queue_pairs).count("lqpn") == 4, "two connections, of which each has one"
     governed.hecactl("detach p", 120)
     governed.goes_on()
-    machine.wait(f"! {{ {queue_pairs}; }} | grep lqpn", 20)
-    for pid in pids:
+    wait_until(lambda: queue_pairs(machine, machine.rdma) == machine.idle_queue_pairs, 20, "no queue pair of hecad's", poll=0.2)
+    for pid in (governed.compute, governed.sponsor):
         pinned = re.findall(r"VmPin:\s+(\d+)", machine.run(f"cat /proc/{pid}/status"))
         assert pinned == ["0"], f"{pid} keeps {pinned} KiB pinned"
