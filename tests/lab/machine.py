@@ -29,7 +29,7 @@ def libraries(program: Path) -> set[Path]:
 
 @dataclass(frozen=True)
 class Furniture:
-    """What a machine has beside this build's programs. `files` lie where they lie here, with the libraries that they need."""
+    """What a machine has beside this build's programs. Files lie where they lie here, with the libraries that they need."""
 
     modules: Sequence[str] = guest_image.MODULES
     name: str = "vmlinux"  # of the set of modules, in the cache
@@ -139,15 +139,16 @@ class Console:
 
 
 class Machine(Console):
-    """A guest."""
+    """A guest. `extra` is for its QEMU."""
 
-    def __init__(self, bench: Bench, programs: Sequence[str], mib: int = 1536, furniture: Furniture = Furniture()) -> None:
-        initrd = bench.logs / "machine.initrd"
+    def __init__(self, bench: Bench, programs: Sequence[str], mib: int = 1536, furniture: Furniture = Furniture(),
+                 name: str = "machine", extra: Sequence[str] = ()) -> None:
+        initrd = bench.logs / f"{name}.initrd"
         image = machine_image([binary(program) for program in programs], initrd, furniture)
-        self.vm = bench.qemu("machine", mib=mib, image=image, ram_backend="private", console=True)
+        self.vm = bench.qemu(name, mib=mib, image=image, ram_backend="private", console=True, extra=list(extra))
         console = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         console.connect(str(self.vm.console_path))
-        super().__init__(console, bench.logs / "machine.log", self.vm.guest.check)
+        super().__init__(console, bench.logs / f"{name}.log", self.vm.guest.check)
         bench.keep(self)
         self.release = self.await_ready(180)
         initrd.unlink()  # it is large

@@ -274,6 +274,10 @@ def long_lab() -> Results:
     return pytest("tests/lab", *APART, *TWO_AT_ONCE, environment=LONG)
 
 
+def long_lab_rdma() -> Results:
+    return lab_rdma(LONG)
+
+
 def long_process() -> Results:
     results = Results()
     for preset in ("asan", "tsan"):
@@ -330,6 +334,7 @@ TIERS: dict[str, Tier] = {
     "long-unit": Tier("asan, ubsan and tsan builds of every room", long_unit, by_name=True),
     "long-integration": Tier("what integration needs, 20 minutes", long_integration, by_name=True),
     "long-lab": Tier("what lab needs, an hour and a half", long_lab, by_name=True),
+    "long-lab-rdma": Tier("what lab-rdma needs, 20 minutes", long_lab_rdma, by_name=True),
     "long-process": Tier("asan and tsan builds of hecad; what lab needs", long_process, by_name=True),
     "long-fuzz": Tier("what fuzz needs, 25 minutes", long_fuzz, by_name=True),
     "long": Tier("all parts of long-*, some hours", long, by_name=True),

@@ -21,10 +21,11 @@ ADDRESS, INTERFACE = "10.9.0.1", "dummy0"
 MODULES = (
     *guest_image.MODULES,
     "crypto/crc32_generic", "arch/x86/crypto/crc32-pclmul", "crypto/crc32c_generic", "arch/x86/crypto/crc32c-intel",
-    "lib/libcrc32c", "drivers/net/dummy", "drivers/infiniband/core/ib_core", "drivers/infiniband/core/ib_uverbs",
-    "fs/configfs/configfs", "drivers/infiniband/core/ib_cm", "drivers/infiniband/core/iw_cm",
-    "drivers/infiniband/core/rdma_cm", "drivers/infiniband/core/rdma_ucm", "net/ipv4/udp_tunnel",
-    "net/ipv6/ip6_udp_tunnel", "drivers/infiniband/sw/rxe/rdma_rxe",
+    "lib/libcrc32c", "drivers/net/dummy", "net/core/failover", "drivers/net/net_failover", "drivers/net/virtio_net",
+    "drivers/infiniband/core/ib_core", "drivers/infiniband/core/ib_uverbs", "fs/configfs/configfs",
+    "drivers/infiniband/core/ib_cm", "drivers/infiniband/core/iw_cm", "drivers/infiniband/core/rdma_cm",
+    "drivers/infiniband/core/rdma_ucm", "net/ipv4/udp_tunnel", "net/ipv6/ip6_udp_tunnel",
+    "drivers/infiniband/sw/rxe/rdma_rxe",
 )
 LIBRARIES = Path("/usr/lib/x86_64-linux-gnu/libibverbs")
 
@@ -48,10 +49,14 @@ def furniture(device: str) -> Furniture:
 
 @dataclass(frozen=True)
 class Port:
-    """The network device below a machine's RDMA device."""
+    """The network device below a machine's RDMA device, and what of QEMU's it needs."""
 
     address: str = ADDRESS
     interface: str = INTERFACE
+    extra: Sequence[str] = ()
+
+
+ON_A_DUMMY = Port()
 
 
 def queue_pairs(machine: Console, rdma: str) -> int:
@@ -60,12 +65,13 @@ def queue_pairs(machine: Console, rdma: str) -> int:
 
 
 class RdmaMachine(Machine):
-    """`device` is rxe or siw, on a network device of its own; an MTU at which a page travels in one packet."""
+    """`device` is rxe or siw, on the port's network device; an MTU at which a page travels in one packet."""
 
-    def __init__(self, bench: Bench, device: str, programs: Sequence[str], mib: int = 1536) -> None:
-        super().__init__(bench, programs, mib, furniture(device))
-        self.device, self.rdma, self.port = device, str(program("rdma")), Port()
-        self.run(f"ifconfig {self.port.interface} {self.port.address} netmask 255.255.255.0 mtu 4200 up")
+    def __init__(self, bench: Bench, device: str, programs: Sequence[str], mib: int = 1536, name: str = "machine",
+                 port: Port = ON_A_DUMMY) -> None:
+        super().__init__(bench, programs, mib, furniture(device), name, port.extra)
+        self.device, self.rdma, self.port = device, str(program("rdma")), port
+        self.run(f"ifconfig {port.interface} {port.address} netmask 255.255.255.0 mtu 4200 up")
         self._add_device()
 
     def _add_device(self) -> None:

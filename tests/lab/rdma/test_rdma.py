@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from typing import Union
 
@@ -103,6 +104,23 @@ def test_it_outlives_connections_that_break(governed: GovernedProcess, machine: 
         governed.goes_on()
     assert governed.verify() == 0
     assert int(machine.run(count)) >= before + 4, "connections did break"
+    governed.crash()
+
+
+def test_it_goes_on_at_a_third_under_everything_at_once(governed: GovernedProcess, long_form: bool) -> None:
+    """Five minutes in the long form: queue pairs that break, and a sponsor that is killed and comes again."""
+    governed.hecactl("limit p 16MiB")
+    governed.crash(fail="break-rdma=on")
+    end = time.monotonic() + (300 if long_form else 10)
+    rounds = 0
+    while time.monotonic() < end or rounds == 0:
+        governed.sponsor_crash()
+        for _ in range(3):
+            governed.goes_on()
+        rounds += 1
+    assert governed.verify() == 0
+    region = governed.hecactl("regions")["regions"][0]
+    assert region["state"] == "active" and int(region["resident_bytes"]) <= 20 << 20
     governed.crash()
 
 
