@@ -57,9 +57,10 @@ function(heca_room room)
 endfunction()
 
 # Unit tests of a room: tests/unit/<room>/*_test.cc are linked into one program, <room>_test. A test sees its room,
-# what the room may include, and the shared test support in tests/support.
+# what the room may include, and the shared test support in tests/support. Its room.cmake may name more in `more_tests`.
 function(heca_room_tests room)
   file(GLOB tests CONFIGURE_DEPENDS ${HECA_ROOT}/tests/unit/${room}/*.cc)
+  list(APPEND tests ${more_tests})
   if(NOT tests)
     return()
   endif()

@@ -11,14 +11,14 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab import guest_image
 from lab.bench import Bench
 from lab.deadline import LabError, wait_until
-from lab.paths import binary
+from lab.paths import GUEST_SOURCES, binary
 
 
 def libraries(program: Path) -> set[Path]:
@@ -29,7 +29,7 @@ def libraries(program: Path) -> set[Path]:
 
 @dataclass(frozen=True)
 class Furniture:
-    """What a machine has beside this build's programs. `files` lie where they lie here, with the libraries that they need."""
+    """What a machine has beside this build's programs. Files lie where they lie here, with the libraries that they need."""
 
     modules: Sequence[str] = guest_image.MODULES
     name: str = "vmlinux"  # of the set of modules, in the cache
@@ -61,6 +61,7 @@ def machine_image(programs: Sequence[Path], into: Path, furniture: Furniture) ->
             guest_image.run(["strip", "-o", str(root / "bin" / program.name), str(program)])
             needed |= libraries(program)
         guest_image.compile_program(root / "bin/memverify", guest_image.WORKLOAD_SOURCES, "-static")
+        shutil.copy(GUEST_SOURCES / "machine-commands", root)
         for file in furniture.files:
             put(file, root)
             if file.read_bytes()[:4] == b"\x7fELF":
@@ -79,25 +80,22 @@ class CommandFailedInside(LabError):
         self.code, self.output = code, output
 
 
-class Machine:
-    """One command at a time; what shall go on is started with `start`."""
+class Console:
+    """Of a machine, which `check` asks whether it is well. One command at a time; what shall go on is started with `start`."""
 
-    def __init__(self, bench: Bench, programs: Sequence[str], mib: int = 1536, furniture: Furniture = Furniture()) -> None:
-        initrd = bench.logs / "machine.initrd"
-        image = machine_image([binary(name) for name in programs], initrd, furniture)
-        self.vm = bench.qemu("machine", mib=mib, image=image, ram_backend="private", console=True)
-        self._console = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._console.connect(str(self.vm.console_path))
+    def __init__(self, console: socket.socket, transcript: Path, check: Callable[[], None]) -> None:
+        self._console, self._check = console, check
         self._said = b""
-        self._transcript = (bench.logs / "machine.log").open("wb")
+        self._transcript = transcript.open("wb")
         self._commands = 0
-        bench.keep(self)
-        self.release = self._read_until(rb"MACHINE READY (\S+)\n", 180).group(1).decode()
-        initrd.unlink()  # it is large
 
     def close(self) -> None:
         self._console.close()
         self._transcript.close()
+
+    def await_ready(self, seconds: float) -> str:
+        """The release of its kernel."""
+        return self._read_until(rb"MACHINE READY (\S+)\n", seconds).group(1).decode()
 
     def _read_until(self, pattern: bytes, seconds: float) -> re.Match[bytes]:
         end = time.monotonic() + seconds
@@ -106,11 +104,11 @@ class Machine:
             try:
                 received = self._console.recv(65536)
             except TimeoutError:
-                self.vm.guest.check()
+                self._check()
                 raise LabError(f"machine: nothing like {pattern!r} within {seconds:g} s:\n"
                                f"{self._said[-3000:].decode(errors='replace')}") from None
             if not received:
-                raise LabError("machine: QEMU closed the console")
+                raise LabError(f"machine: its console was closed:\n{self._said[-3000:].decode(errors='replace')}")
             self._transcript.write(received)
             self._said += received
         return found
@@ -122,7 +120,7 @@ class Machine:
         self._transcript.write(f"$ {command}\n".encode())
         self._console.sendall(f"{command}\n".encode())
         ended = self._read_until(rb"\nMACHINE END %d exit=(\d+)\n" % self._commands, seconds)
-        self.vm.guest.check()
+        self._check()
         return int(ended.group(1)), self._said[:ended.start()].decode(errors="replace")
 
     def run(self, command: str, seconds: float = 30) -> str:
@@ -138,3 +136,19 @@ class Machine:
     def wait(self, command: str, seconds: float) -> None:
         """Until the command succeeds."""
         wait_until(lambda: self.attempt(command)[0] == 0, seconds, f"in the machine: {command}", poll=0.2)
+
+
+class Machine(Console):
+    """A guest. `extra` is for its QEMU."""
+
+    def __init__(self, bench: Bench, programs: Sequence[str], mib: int = 1536, furniture: Furniture = Furniture(),
+                 name: str = "machine", extra: Sequence[str] = ()) -> None:
+        initrd = bench.logs / f"{name}.initrd"
+        image = machine_image([binary(program) for program in programs], initrd, furniture)
+        self.vm = bench.qemu(name, mib=mib, image=image, ram_backend="private", console=True, extra=list(extra))
+        console = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        console.connect(str(self.vm.console_path))
+        super().__init__(console, bench.logs / f"{name}.log", self.vm.guest.check)
+        bench.keep(self)
+        self.release = self.await_ready(180)
+        initrd.unlink()  # it is large

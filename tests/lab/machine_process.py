@@ -5,19 +5,24 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from lab.deadline import LabError
-from lab.machine import Machine
+from lab.machine import Console
 
 
 class GovernedProcess:
-    """Two hecads and a self-verifying process in a machine; words for what a test does with them. Pages travel between the
-    hecads by the machine's address `host` and what `options` say of it."""
+    """Two hecads and a self-verifying process in a machine, or with the sponsor in another one; words for what a test does with
+    them. Pages travel between the hecads by `host`, the machine's address, and `lender`, the other machine and its address, and
+    by what `options` say of it."""
 
-    def __init__(self, machine: Machine, mib: int, host: str = "127.0.0.1", options: str = "") -> None:
+    def __init__(self, machine: Console, mib: int, host: str = "127.0.0.1", options: str = "",
+                 lender: tuple[Console, str] | None = None) -> None:
         self.machine, self._host, self._options = machine, host, options
-        machine.run("mkdir -p /run/s /run/c && mkfifo /tmp/verifier.in")
+        self._lender, self._lender_host = lender or (machine, host)
+        machine.run("mkdir -p /run/c && mkfifo /tmp/verifier.in")
+        self._lender.run("mkdir -p /run/s")
         self.start_sponsor()
         self.start_compute()
         self.pid = machine.start(f"memverify mib={mib} threads=3 slices=1 rate=2000 file=/dev/shm/verified "
@@ -25,14 +30,14 @@ class GovernedProcess:
         machine.wait("grep -q 'MEMVERIFY tick=1 ' /tmp/verifier.log", 60)
 
     def start_sponsor(self) -> None:
-        self.sponsor = self.machine.start(
+        self.sponsor = self._lender.start(
             f"hecad --name s --compute off --donate 400MiB --metrics-listen off --run-dir /run/s "
-            f"--socket /run/s/hecad.sock --slab-dir /dev/shm --control-listen {self._host}:7300 "
-            f"--data-listen {self._host}:7301 {self._options}", "/tmp/s.log")
+            f"--socket /run/s/hecad.sock --slab-dir /dev/shm --control-listen {self._lender_host}:7300 "
+            f"--data-listen {self._lender_host}:7301 {self._options}", "/tmp/s.log")
 
     def start_compute(self, fail: str = "") -> None:
         self.compute = self.machine.start(
-            f"HECA_FAIL={fail} hecad --name c --peer s={self._host}:7300 --metrics-listen off --run-dir /run/c "
+            f"HECA_FAIL={fail} hecad --name c --peer s={self._lender_host}:7300 --metrics-listen off --run-dir /run/c "
             f"--socket /run/c/hecad.sock --slab-dir /dev/shm/c --control-listen {self._host}:7310 "
             f"--data-listen {self._host}:7311 {self._options}", "/tmp/c.log")
         try:
@@ -42,18 +47,31 @@ class GovernedProcess:
 
     def crash(self, fail: str = "") -> None:
         """The next hecad has that fail point armed."""
-        self._kill(self.compute)
+        self._kill(self.machine, self.compute)
         self.start_compute(fail)
         self.goes_on()
 
     def sponsor_crash(self) -> None:
-        self._kill(self.sponsor)
+        self._kill(self._lender, self.sponsor)
         self.start_sponsor()
         self.goes_on()
 
-    def _kill(self, pid: int) -> None:
-        self.machine.run(f"kill -9 {pid}")
-        self.machine.wait(f"! grep -q hecad /proc/{pid}/cmdline", 20)
+    def both_crash(self, meanwhile: Callable[[], None]) -> None:
+        self._kill(self.machine, self.compute)
+        self._kill(self._lender, self.sponsor)
+        meanwhile()
+        self.start_sponsor()
+        self.start_compute()
+        self.goes_on()
+
+    @staticmethod
+    def _kill(machine: Console, pid: int) -> None:
+        machine.run(f"kill -9 {pid}")
+        machine.wait(f"! grep -q hecad /proc/{pid}/cmdline", 20)
+
+    def connections(self) -> list[str]:
+        """What each data connection to the sponsor is."""
+        return [one["text"] for node in self.hecactl("nodes")["nodes"] for one in node["connections"]]
 
     def hecactl(self, arguments: str, seconds: float = 60) -> Any:
         said = self.machine.run(f"hecactl --socket /run/c/hecad.sock --json {arguments} 2>/tmp/error "

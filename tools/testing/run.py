@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import threading
 import time
 import traceback
 
 from results import Results
-from tiers import LOGS, TIERS, BuildFailed, build_seconds
+from tiers import DEVICE_VARIABLE, LOGS, TIERS, BuildFailed, build_seconds, why_not_device
 
 
 class BuildsAhead:
@@ -66,10 +67,19 @@ def main() -> int:
                                      epilog="tiers:\n" + "\n".join(f"  {name:16} needs {tier.needs}"
                                                                    for name, tier in TIERS.items()))
     parser.add_argument("tier", nargs="*", help="default: all but long, its parts, and those of OpenStack and RDMA")
-    chosen = parser.parse_args().tier or [name for name, tier in TIERS.items() if not tier.by_name]
+    parser.add_argument("--device", metavar="NAME", help="the RDMA device of tier rdma (mlx5_0)")
+    given = parser.parse_args()
+    chosen = given.tier or [name for name, tier in TIERS.items() if not tier.by_name]
     unknown = [name for name in chosen if name not in TIERS]
     if unknown:
         parser.error(f"no tier {', '.join(unknown)}; there are: {', '.join(TIERS)}")
+    if "rdma" in chosen:
+        problem = why_not_device(given.device)
+        if problem:
+            parser.error(problem)
+        os.environ[DEVICE_VARIABLE] = given.device
+    elif given.device is not None:
+        parser.error("--device is for tier rdma")
     LOGS.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     total = Results()

@@ -163,6 +163,25 @@ def lab_rdma(environment: Mapping[str, str] | None = None) -> Results:
     return pytest(RDMA, environment=environment)
 
 
+RDMA_DEVICES = Path("/sys/class/infiniband")
+DEVICE_VARIABLE = "HECA_RDMA_DEVICE"  # to tier `rdma` and its tests
+
+
+def why_not_device(name: str | None) -> str | None:
+    """What is wrong with it as the device of tier `rdma`, and what helps."""
+    there = sorted(path.name for path in RDMA_DEVICES.iterdir()) if RDMA_DEVICES.exists() else []
+    known = f"this host has {', '.join(there)}" if there else (
+        "this host has none: load its driver (modprobe mlx5_ib, ...), or run lab-rdma, which has software devices in a guest")
+    if name is None:
+        return f"rdma needs --device NAME; {known}"
+    return None if name in there else f"there is no RDMA device {name}; {known}"
+
+
+def rdma() -> Results:
+    build("dev", ["transport_test", "hecad", "hecactl"])
+    return pytest(f"{RDMA}/test_rdma.py")
+
+
 def build_fuzz(niceness: int = 0) -> list[str]:
     configure("fuzz")
     names = [name for name in targets("fuzz") if name.endswith("_fuzz")]
@@ -255,6 +274,10 @@ def long_lab() -> Results:
     return pytest("tests/lab", *APART, *TWO_AT_ONCE, environment=LONG)
 
 
+def long_lab_rdma() -> Results:
+    return lab_rdma(LONG)
+
+
 def long_process() -> Results:
     results = Results()
     for preset in ("asan", "tsan"):
@@ -302,6 +325,8 @@ TIERS: dict[str, Tier] = {
     "lab-openstack": Tier("what lab needs, and a whole OpenStack from Debian's packages, which it installs", lab_openstack,
                           by_name=True),
     "lab-rdma": Tier("what lab needs; the kernel's source, which it downloads (150 MB)", lab_rdma, by_name=True),
+    "rdma": Tier("what lab-rdma runs in a guest, here: root, an RDMA device of this host (--device), its interface and address",
+                 rdma, by_name=True),
     "fuzz": Tier("clang with libFuzzer", fuzz, ahead=lambda: build_fuzz(BEHIND)),
     "sanitizers": Tier("; ".join(f"{preset} builds of {', '.join(rooms)}" for preset, rooms in SANITIZED.items()),
                        sanitizers,
@@ -309,6 +334,7 @@ TIERS: dict[str, Tier] = {
     "long-unit": Tier("asan, ubsan and tsan builds of every room", long_unit, by_name=True),
     "long-integration": Tier("what integration needs, 20 minutes", long_integration, by_name=True),
     "long-lab": Tier("what lab needs, an hour and a half", long_lab, by_name=True),
+    "long-lab-rdma": Tier("what lab-rdma needs, 20 minutes", long_lab_rdma, by_name=True),
     "long-process": Tier("asan and tsan builds of hecad; what lab needs", long_process, by_name=True),
     "long-fuzz": Tier("what fuzz needs, 25 minutes", long_fuzz, by_name=True),
     "long": Tier("all parts of long-*, some hours", long, by_name=True),

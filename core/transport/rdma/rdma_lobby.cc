@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <string>
 
 #include "base/log.h"
 #include "transport/admit.h"
@@ -85,9 +86,10 @@ void RdmaLobby::Hear(Event event) {
   const std::size_t size = std::min<std::size_t>(event->param.conn.private_data_len, said.size());
   std::copy_n(static_cast<const std::byte*>(event->param.conn.private_data), size, said.begin());
   Owned<rdma_cm_id> id(event->id);
+  const std::string peer = ToEndpoint(*rdma_get_peer_addr(id.get())).ToString();
   event.reset();  // before the id changes its channel, or goes: both wait for it
   if (const Status decided = Decide(id, std::span(said).first(size)); !decided.ok()) {
-    Log().debug("stranger refused over RDMA: {}", decided.ToString());
+    Log().info("{} refused over RDMA: {}", peer, decided.ToString());
     if (id) Refuse(*id, decided);
   }
 }

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab import guest_image
 from lab.bench import Bench
 from lab.deadline import LabError
-from lab.machine import Furniture, Machine
+from lab.machine import Console, Furniture, Machine
 from lab.rdma import siw
 
 ADDRESS, INTERFACE = "10.9.0.1", "dummy0"
@@ -19,10 +21,11 @@ ADDRESS, INTERFACE = "10.9.0.1", "dummy0"
 MODULES = (
     *guest_image.MODULES,
     "crypto/crc32_generic", "arch/x86/crypto/crc32-pclmul", "crypto/crc32c_generic", "arch/x86/crypto/crc32c-intel",
-    "lib/libcrc32c", "drivers/net/dummy", "drivers/infiniband/core/ib_core", "drivers/infiniband/core/ib_uverbs",
-    "fs/configfs/configfs", "drivers/infiniband/core/ib_cm", "drivers/infiniband/core/iw_cm",
-    "drivers/infiniband/core/rdma_cm", "drivers/infiniband/core/rdma_ucm", "net/ipv4/udp_tunnel",
-    "net/ipv6/ip6_udp_tunnel", "drivers/infiniband/sw/rxe/rdma_rxe",
+    "lib/libcrc32c", "drivers/net/dummy", "net/core/failover", "drivers/net/net_failover", "drivers/net/virtio_net",
+    "drivers/infiniband/core/ib_core", "drivers/infiniband/core/ib_uverbs", "fs/configfs/configfs",
+    "drivers/infiniband/core/ib_cm", "drivers/infiniband/core/iw_cm", "drivers/infiniband/core/rdma_cm",
+    "drivers/infiniband/core/rdma_ucm", "net/ipv4/udp_tunnel", "net/ipv6/ip6_udp_tunnel",
+    "drivers/infiniband/sw/rxe/rdma_rxe",
 )
 LIBRARIES = Path("/usr/lib/x86_64-linux-gnu/libibverbs")
 
@@ -44,18 +47,35 @@ def furniture(device: str) -> Furniture:
     return Furniture(MODULES, "vmlinux-rdma", [program("rdma"), *drivers, *names, loaded], built)
 
 
-class RdmaMachine(Machine):
-    """`device` is rxe or siw, on a network device of its own with the address ADDRESS; an MTU at which a page travels in one
-    packet."""
+@dataclass(frozen=True)
+class Port:
+    """The network device below a machine's RDMA device, and what of QEMU's it needs."""
 
-    def __init__(self, bench: Bench, device: str, programs: Sequence[str], mib: int = 1536) -> None:
-        super().__init__(bench, programs, mib, furniture(device))
-        self.device, self.rdma = device, str(program("rdma"))
-        self.run(f"ifconfig {INTERFACE} {ADDRESS} netmask 255.255.255.0 mtu 4200 up")
+    address: str = ADDRESS
+    interface: str = INTERFACE
+    extra: Sequence[str] = ()
+
+
+ON_A_DUMMY = Port()
+
+
+def queue_pairs(machine: Console, rdma: str) -> int:
+    """Of all devices; none where there is no RDMA."""
+    return sum(int(count) for count in re.findall(r" qp (\d+) ", machine.attempt(f"{rdma} resource show")[1]))
+
+
+class RdmaMachine(Machine):
+    """`device` is rxe or siw, on the port's network device; an MTU at which a page travels in one packet."""
+
+    def __init__(self, bench: Bench, device: str, programs: Sequence[str], mib: int = 1536, name: str = "machine",
+                 port: Port = ON_A_DUMMY) -> None:
+        super().__init__(bench, programs, mib, furniture(device), name, port.extra)
+        self.device, self.rdma, self.port = device, str(program("rdma")), port
+        self.run(f"ifconfig {port.interface} {port.address} netmask 255.255.255.0 mtu 4200 up")
         self._add_device()
 
     def _add_device(self) -> None:
-        self.run(f"{self.rdma} link add {self.device}0 type {self.device} netdev {INTERFACE}")
+        self.run(f"{self.rdma} link add {self.device}0 type {self.device} netdev {self.port.interface}")
         self.wait(f"{self.rdma} link show | grep -q ACTIVE", 20)
 
     def renew_device(self) -> None:
@@ -64,6 +84,15 @@ class RdmaMachine(Machine):
         self._add_device()
 
     @property
+    def is_way_out(self) -> bool:
+        return False
+
+    @property
+    def idle_queue_pairs(self) -> int:
+        """Of the device's own, for the connection manager."""
+        return 1 if self.device == "rxe" else 0
+
+    @property
     def environment(self) -> str:
         """Before a test program of this build."""
-        return f"HECA_TEST_RDMA={ADDRESS},{INTERFACE}"
+        return f"HECA_TEST_RDMA={self.port.address},{self.port.interface}"
