@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab import guest_image
 from lab.bench import Bench
@@ -80,12 +81,13 @@ class CommandFailedInside(LabError):
 
 
 class Machine:
-    """One command at a time; what shall go on is started with `start`."""
+    """One command at a time; what shall go on is started with `start`. `options` are QEMU's (lab/qemu.py)."""
 
-    def __init__(self, bench: Bench, programs: Sequence[str], mib: int = 1536, furniture: Furniture = Furniture()) -> None:
+    def __init__(self, bench: Bench, programs: Sequence[str], mib: int = 1536, furniture: Furniture = Furniture(),
+                 **options: Any) -> None:
         initrd = bench.logs / "machine.initrd"
         image = machine_image([binary(name) for name in programs], initrd, furniture)
-        self.vm = bench.qemu("machine", mib=mib, image=image, ram_backend="private", console=True)
+        self.vm = bench.qemu("machine", mib=mib, image=image, ram_backend="private", console=True, **options)
         self._console = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._console.connect(str(self.vm.console_path))
         self._said = b""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A process in a machine whose memory is governed by one hecad there and lent by another."""
+"""Two hecads in a machine, one of which governs a process there while the other lends the memory."""
 
 from __future__ import annotations
 
@@ -11,18 +11,15 @@ from lab.deadline import LabError
 from lab.machine import Machine
 
 
-class GovernedProcess:
-    """Two hecads and a self-verifying process in a machine; words for what a test does with them. Pages travel between the
-    hecads by the machine's address `host` and what `options` say of it."""
+class TwoHecads:
+    """A sponsor and a compute host in one machine. Pages travel between them by the machine's address `host` and what `options`
+    say of it."""
 
-    def __init__(self, machine: Machine, mib: int, host: str = "127.0.0.1", options: str = "") -> None:
+    def __init__(self, machine: Machine, host: str = "127.0.0.1", options: str = "") -> None:
         self.machine, self._host, self._options = machine, host, options
-        machine.run("mkdir -p /run/s /run/c && mkfifo /tmp/verifier.in")
+        machine.run("mkdir -p /run/s /run/c")
         self.start_sponsor()
         self.start_compute()
-        self.pid = machine.start(f"memverify mib={mib} threads=3 slices=1 rate=2000 file=/dev/shm/verified "
-                                 "<>/tmp/verifier.in", "/tmp/verifier.log")
-        machine.wait("grep -q 'MEMVERIFY tick=1 ' /tmp/verifier.log", 60)
 
     def start_sponsor(self) -> None:
         self.sponsor = self.machine.start(
@@ -40,25 +37,43 @@ class GovernedProcess:
         except LabError as error:
             raise LabError(f"{error}; it said:\n{self.machine.attempt('tail -n 20 /tmp/c.log')[1]}") from error
 
+    def kill(self, pid: int) -> None:
+        self.machine.run(f"kill -9 {pid}")
+        self.machine.wait(f"! grep -q hecad /proc/{pid}/cmdline", 20)
+
+    def hecactl(self, arguments: str, seconds: float = 60, end: str = "c") -> Any:
+        """What the compute host says; with `end` s, the sponsor."""
+        said = self.machine.run(f"hecactl --socket /run/{end}/hecad.sock --json {arguments} 2>/tmp/error "
+                                "|| { cat /tmp/error; exit 1; }", seconds)
+        return json.loads(said)
+
+    def end(self) -> None:
+        """Neither they nor their memory is left."""
+        for pid in (self.compute, self.sponsor):
+            self.kill(pid)
+        self.machine.run("rm -rf /run/s /run/c /dev/shm/*")
+
+
+class GovernedProcess(TwoHecads):
+    """A process that verifies its memory itself; words for what a test does with it and with its hecads."""
+
+    def __init__(self, machine: Machine, mib: int, host: str = "127.0.0.1", options: str = "") -> None:
+        super().__init__(machine, host, options)
+        machine.run("mkfifo /tmp/verifier.in")
+        self.pid = machine.start(f"memverify mib={mib} threads=3 slices=1 rate=2000 file=/dev/shm/verified "
+                                 "<>/tmp/verifier.in", "/tmp/verifier.log")
+        machine.wait("grep -q 'MEMVERIFY tick=1 ' /tmp/verifier.log", 60)
+
     def crash(self, fail: str = "") -> None:
         """The next hecad has that fail point armed."""
-        self._kill(self.compute)
+        self.kill(self.compute)
         self.start_compute(fail)
         self.goes_on()
 
     def sponsor_crash(self) -> None:
-        self._kill(self.sponsor)
+        self.kill(self.sponsor)
         self.start_sponsor()
         self.goes_on()
-
-    def _kill(self, pid: int) -> None:
-        self.machine.run(f"kill -9 {pid}")
-        self.machine.wait(f"! grep -q hecad /proc/{pid}/cmdline", 20)
-
-    def hecactl(self, arguments: str, seconds: float = 60) -> Any:
-        said = self.machine.run(f"hecactl --socket /run/c/hecad.sock --json {arguments} 2>/tmp/error "
-                                "|| { cat /tmp/error; exit 1; }", seconds)
-        return json.loads(said)
 
     def goes_on(self) -> None:
         """More ticks with progress, and no error in any."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lab import guest_image
 from lab.bench import Bench
@@ -34,22 +35,22 @@ def program(name: str) -> Path:
     return Path(found).resolve()
 
 
-def furniture(device: str) -> Furniture:
-    """rdma of iproute2, the devices' userspace drivers (which ldd does not show), and what they load by name."""
+def furniture(device: str, more: Sequence[Path] = ()) -> Furniture:
+    """rdma of iproute2, the devices' userspace drivers (which ldd does not show), what they load by name, and `more` files."""
     with guest_image.cache_locked():
         built = [siw.module()] if device == "siw" else []
     drivers = [LIBRARIES / f"lib{name}-rdmav34.so" for name in ("rxe", "siw")]
     names = [Path(f"/etc/libibverbs.d/{name}.driver") for name in ("rxe", "siw")]
     loaded = Path("/usr/lib/x86_64-linux-gnu/libgcc_s.so.1")  # by pthread_cancel
-    return Furniture(MODULES, "vmlinux-rdma", [program("rdma"), *drivers, *names, loaded], built)
+    return Furniture(MODULES, "vmlinux-rdma", [program("rdma"), *drivers, *names, loaded, *more], built)
 
 
 class RdmaMachine(Machine):
     """`device` is rxe or siw, on a network device of its own with the address ADDRESS; an MTU at which a page travels in one
-    packet."""
+    packet. `more` files are in it beside the programs; `options` are the virtual machine's."""
 
-    def __init__(self, bench: Bench, device: str, programs: Sequence[str], mib: int = 1536) -> None:
-        super().__init__(bench, programs, mib, furniture(device))
+    def __init__(self, bench: Bench, device: str, programs: Sequence[str], more: Sequence[Path] = (), **options: Any) -> None:
+        super().__init__(bench, programs, furniture=furniture(device, more), **options)
         self.device, self.rdma = device, str(program("rdma"))
         self.run(f"ifconfig {INTERFACE} {ADDRESS} netmask 255.255.255.0 mtu 4200 up")
         self._add_device()
