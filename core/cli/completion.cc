@@ -80,7 +80,7 @@ _hecactl() {{
 {}  esac
   COMPREPLY=($(compgen -W "$words --help{}" -- "$current"))
   [[ $command != migrate || $current == -* ]] ||
-    COMPREPLY=($(compgen -W "$(hecactl nodes --timeout 2 2>/dev/null | awk 'NR > 2 {{print $1}}')" -- "$current"))
+    COMPREPLY=($(compgen -W "$(hecactl nodes --timeout 2 2>/dev/null | awk '!NF {{exit}} NR > 2 {{print $1}}')" -- "$current"))
   [[ $command != xml || $current == -* ]] || COMPREPLY+=($(compgen -f -- "$current"))
 }}
 complete -F _hecactl hecactl

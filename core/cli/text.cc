@@ -83,6 +83,22 @@ std::string StatusText(const control::NodeInfo& node, const std::vector<control:
   return text + "\n" + RegionsText(regions);
 }
 
+namespace {
+
+/// Behind an empty line; nothing where there are none.
+std::string ConnectionsText(const std::vector<control::PeerInfo>& peers) {
+  Table table({{"NODE"}, {"REGION"}, {"ROLE"}, {"IN", Align::kRight}, {"OUT", Align::kRight}, {"CONNECTION"}});
+  for (const auto& peer : peers) {
+    for (const auto& connection : peer.connections) {
+      table.Add({peer.name, connection.region, connection.role, FormatSize(Bytes(connection.bytes_in)),
+                 FormatSize(Bytes(connection.bytes_out)), connection.text});
+    }
+  }
+  return table.empty() ? "" : "\n" + table.Render();
+}
+
+}  // namespace
+
 std::string NodesText(const std::vector<control::PeerInfo>& peers) {
   Table table({{"NODE"},
                {"HEALTH"},
@@ -98,7 +114,7 @@ std::string NodesText(const std::vector<control::PeerInfo>& peers) {
                FormatSize(peer.donated), FormatSize(peer.free),
                peer.rtt.count() == 0 ? "" : FormatSpan(peer.rtt), Join(peer.transports), peer.trouble});
   }
-  return table.Render();
+  return table.Render() + ConnectionsText(peers);
 }
 
 std::string RegionsText(const std::vector<control::RegionInfo>& regions) {

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab import guest_image
 from lab.bench import Bench
@@ -139,13 +140,13 @@ class Console:
 
 
 class Machine(Console):
-    """A guest. `extra` is for its QEMU."""
+    """A guest. `options` are QEMU's (lab/qemu.py)."""
 
     def __init__(self, bench: Bench, programs: Sequence[str], mib: int = 1536, furniture: Furniture = Furniture(),
-                 name: str = "machine", extra: Sequence[str] = ()) -> None:
+                 name: str = "machine", **options: Any) -> None:
         initrd = bench.logs / f"{name}.initrd"
         image = machine_image([binary(program) for program in programs], initrd, furniture)
-        self.vm = bench.qemu(name, mib=mib, image=image, ram_backend="private", console=True, extra=list(extra))
+        self.vm = bench.qemu(name, mib=mib, image=image, ram_backend="private", console=True, **options)
         console = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         console.connect(str(self.vm.console_path))
         super().__init__(console, bench.logs / f"{name}.log", self.vm.guest.check)

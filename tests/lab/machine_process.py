@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A process in a machine whose memory is governed by one hecad there and lent by another."""
+"""Two hecads in a machine, one of which governs a process there while the other lends the memory."""
 
 from __future__ import annotations
 
@@ -12,22 +12,18 @@ from lab.deadline import LabError
 from lab.machine import Console
 
 
-class GovernedProcess:
-    """Two hecads and a self-verifying process in a machine, or with the sponsor in another one; words for what a test does with
-    them. Pages travel between the hecads by `host`, the machine's address, and `lender`, the other machine and its address, and
-    by what `options` say of it."""
+class TwoHecads:
+    """A compute host in a machine, and a sponsor there or in another one, the `lender`, given with its address. Pages travel
+    between them by the machine's address `host` and by what `options` say of it."""
 
-    def __init__(self, machine: Console, mib: int, host: str = "127.0.0.1", options: str = "",
+    def __init__(self, machine: Console, host: str = "127.0.0.1", options: str = "",
                  lender: tuple[Console, str] | None = None) -> None:
         self.machine, self._host, self._options = machine, host, options
         self._lender, self._lender_host = lender or (machine, host)
-        machine.run("mkdir -p /run/c && mkfifo /tmp/verifier.in")
+        machine.run("mkdir -p /run/c")
         self._lender.run("mkdir -p /run/s")
         self.start_sponsor()
         self.start_compute()
-        self.pid = machine.start(f"memverify mib={mib} threads=3 slices=1 rate=2000 file=/dev/shm/verified "
-                                 "<>/tmp/verifier.in", "/tmp/verifier.log")
-        machine.wait("grep -q 'MEMVERIFY tick=1 ' /tmp/verifier.log", 60)
 
     def start_sponsor(self) -> None:
         self.sponsor = self._lender.start(
@@ -45,38 +41,64 @@ class GovernedProcess:
         except LabError as error:
             raise LabError(f"{error}; it said:\n{self.machine.attempt('tail -n 20 /tmp/c.log')[1]}") from error
 
+    def kill_compute(self) -> None:
+        kill(self.machine, self.compute)
+
+    def kill_sponsor(self) -> None:
+        kill(self._lender, self.sponsor)
+
+    def hecactl(self, arguments: str, seconds: float = 60, end: str = "c") -> Any:
+        """What the compute host says; with `end` s, the sponsor."""
+        said = (self.machine if end == "c" else self._lender).run(
+            f"hecactl --socket /run/{end}/hecad.sock --json {arguments} 2>/tmp/error || {{ cat /tmp/error; exit 1; }}", seconds)
+        return json.loads(said)
+
+    def connections(self, end: str = "c") -> list[dict[str, Any]]:
+        """Each data connection to or from the other one."""
+        return [one for node in self.hecactl("nodes", end=end)["nodes"] for one in node["connections"]]
+
+    def end(self) -> None:
+        """Neither they nor their memory is left."""
+        self.kill_compute()
+        self.kill_sponsor()
+        for machine in {self.machine, self._lender}:
+            machine.run("rm -rf /run/s /run/c /dev/shm/*")
+
+
+def kill(machine: Console, pid: int) -> None:
+    machine.run(f"kill -9 {pid}")
+    machine.wait(f"! grep -q hecad /proc/{pid}/cmdline", 20)
+
+
+class GovernedProcess(TwoHecads):
+    """A process that verifies its memory itself; words for what a test does with it and with its hecads."""
+
+    def __init__(self, machine: Console, mib: int, host: str = "127.0.0.1", options: str = "",
+                 lender: tuple[Console, str] | None = None) -> None:
+        super().__init__(machine, host, options, lender)
+        machine.run("mkfifo /tmp/verifier.in")
+        self.pid = machine.start(f"memverify mib={mib} threads=3 slices=1 rate=2000 file=/dev/shm/verified "
+                                 "<>/tmp/verifier.in", "/tmp/verifier.log")
+        machine.wait("grep -q 'MEMVERIFY tick=1 ' /tmp/verifier.log", 60)
+
     def crash(self, fail: str = "") -> None:
         """The next hecad has that fail point armed."""
-        self._kill(self.machine, self.compute)
+        self.kill_compute()
         self.start_compute(fail)
         self.goes_on()
 
     def sponsor_crash(self) -> None:
-        self._kill(self._lender, self.sponsor)
+        self.kill_sponsor()
         self.start_sponsor()
         self.goes_on()
 
     def both_crash(self, meanwhile: Callable[[], None]) -> None:
-        self._kill(self.machine, self.compute)
-        self._kill(self._lender, self.sponsor)
+        self.kill_compute()
+        self.kill_sponsor()
         meanwhile()
         self.start_sponsor()
         self.start_compute()
         self.goes_on()
-
-    @staticmethod
-    def _kill(machine: Console, pid: int) -> None:
-        machine.run(f"kill -9 {pid}")
-        machine.wait(f"! grep -q hecad /proc/{pid}/cmdline", 20)
-
-    def connections(self) -> list[str]:
-        """What each data connection to the sponsor is."""
-        return [one["text"] for node in self.hecactl("nodes")["nodes"] for one in node["connections"]]
-
-    def hecactl(self, arguments: str, seconds: float = 60) -> Any:
-        said = self.machine.run(f"hecactl --socket /run/c/hecad.sock --json {arguments} 2>/tmp/error "
-                                "|| { cat /tmp/error; exit 1; }", seconds)
-        return json.loads(said)
 
     def goes_on(self) -> None:
         """More ticks with progress, and no error in any."""

@@ -59,6 +59,7 @@ class Qemu:
     sandbox: bool = False
     user: str | None = None
     image: GuestImage | None = None  # default: memverify's
+    counted: bool = False            # its clock counts instructions (2 ns each), whatever else this host does; one CPU
     console: bool = False            # a virtio console (hvc0 inside) at `console_path`; the serial one repeats bytes
     incoming: bool = False           # waits for a VM that comes from another QEMU with the same options
     workload: dict[str, Any] = field(default_factory=dict)  # memverify's options
@@ -138,8 +139,9 @@ class Qemu:
         line = " ".join([KERNEL_LINE, *(f"mv.{name}={value}" for name, value in self.workload.items()),
                          *self.kernel_options])
         size = f"{self.mib}M,slots={self.dimms},maxmem=4G" if self.dimms else f"{self.mib}M"
-        command = ["qemu-system-x86_64", "-name", self.name, "-accel", "tcg,thread=multi,tb-size=128", "-M", "q35",
-                   "-cpu", "max", "-smp", str(self.cpus), "-m", size, *self._memory(), "-nodefaults",
+        threads = "single" if self.counted else "multi"
+        command = ["qemu-system-x86_64", "-name", self.name, "-accel", f"tcg,thread={threads},tb-size=128", "-M", "q35",
+                   "-cpu", "max", "-smp", "1" if self.counted else str(self.cpus), "-m", size, *self._memory(), "-nodefaults",
                    "-display", "none", "-no-reboot", "-kernel", str(image.kernel), "-initrd", str(image.initrd),
                    "-append", line]
         for monitor in ("lab", "heca"):
@@ -157,6 +159,8 @@ class Qemu:
         if self.balloon or self.free_page_reporting:
             reporting = ",free-page-reporting=on" if self.free_page_reporting else ""
             command += ["-device", f"virtio-balloon-pci,id=balloon{reporting}"]
+        if self.counted:
+            command += ["-icount", "shift=1,sleep=off"]
         if self.sandbox:
             command += ["-sandbox", SANDBOX]
         if self.incoming:

@@ -2,6 +2,7 @@
 // A lease's memory and the admission to it, in the heap: for tests of transports.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <condition_variable>
 #include <cstring>
@@ -21,8 +22,8 @@ class FakeSlotMemory final : public transport::SlotMemory {
  public:
   FakeSlotMemory(Bytes page_size, std::uint32_t slots, Epoch owner)
       : page_size_(page_size), owner_(owner), marks_(slots, std::byte{0}), bytes_(page_size.value() * slots) {}
-  /// From now on a device may reach it, which asks nobody: before it is admitted.
-  void LetBeReached() { reachable_ = true; }
+  /// From now on a device may reach it, which asks nobody, in pieces of so many slots: before it is admitted.
+  void LetBeReached(std::uint32_t piece) { piece_ = piece; }
 
   [[nodiscard]] Bytes PageSize() const override { return page_size_; }
   [[nodiscard]] std::uint32_t SlotCount() const override { return static_cast<std::uint32_t>(marks_.size()); }
@@ -52,8 +53,14 @@ class FakeSlotMemory final : public transport::SlotMemory {
     return {};
   }
   [[nodiscard]] std::vector<transport::Extent> Extents() const override {
-    if (!reachable_) return {};
-    return {{Slot(1), bytes_, marks_}};
+    std::vector<transport::Extent> extents;
+    for (std::size_t at = 0; piece_ != 0 && at < marks_.size(); at += piece_) {
+      const std::size_t count = std::min<std::size_t>(piece_, marks_.size() - at);
+      extents.push_back({Slot(static_cast<std::uint32_t>(at + 1)),
+                         std::span(bytes_).subspan(at * page_size_.value(), count * page_size_.value()),
+                         std::span(marks_).subspan(at, count)});
+    }
+    return extents;
   }
   [[nodiscard]] bool StillOwnedBy(Epoch epoch) const override {
     const std::lock_guard lock(mutex_);
@@ -92,7 +99,7 @@ class FakeSlotMemory final : public transport::SlotMemory {
   std::condition_variable let_go_;
   bool held_ = false;
   Epoch owner_;
-  bool reachable_ = false;
+  std::uint32_t piece_ = 0;  ///< slots; 0: no device reaches it
   mutable std::vector<std::byte> marks_;
   mutable std::vector<std::byte> bytes_;
 };

@@ -23,11 +23,12 @@ import bulk  # noqa: E402
 import fault  # noqa: E402
 import migrate  # noqa: E402
 import native  # noqa: E402
+import rdma  # noqa: E402
 import scale  # noqa: E402
 from machine import describe  # noqa: E402
 
 BENCHMARKS = {
-    "fault": fault, "bulk": bulk, "aggregate": aggregate, "scale": scale, "migrate": migrate,
+    "fault": fault, "bulk": bulk, "aggregate": aggregate, "scale": scale, "migrate": migrate, "rdma": rdma,
     "policy": native.Native("policy", "bench_policy", "miss rates of eviction policies on recorded traces"),
 }
 

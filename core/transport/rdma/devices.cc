@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "transport/rdma/devices.h"
 
-#include <arpa/inet.h>
-#include <infiniband/verbs.h>
-
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <memory>
 #include <span>
+
+#include "transport/rdma/verbs.h"
 
 namespace heca::transport {
 namespace {
@@ -36,9 +34,7 @@ std::vector<std::string> Gids(ibv_context& device, std::uint8_t port, int entrie
     ibv_gid gid{};
     if (ibv_query_gid(&device, port, i, &gid) != 0) continue;
     if (std::all_of(std::begin(gid.raw), std::end(gid.raw), [](std::uint8_t byte) { return byte == 0; })) continue;
-    std::array<char, INET6_ADDRSTRLEN> text{};
-    ::inet_ntop(AF_INET6, gid.raw, text.data(), text.size());
-    gids.emplace_back(text.data());
+    gids.push_back(rdma::Text(gid));
   }
   return gids;
 }
@@ -50,7 +46,7 @@ RdmaPort DescribePort(ibv_context& device, std::uint8_t number) {
   if (ibv_query_port(&device, number, &found) != 0) return port;
   port.state = StateName(found.state);
   port.link_layer = found.link_layer == IBV_LINK_LAYER_ETHERNET ? "Ethernet" : "InfiniBand";
-  port.active_mtu = 128U << static_cast<unsigned>(found.active_mtu);  // IBV_MTU_256 is 1
+  port.active_mtu = rdma::Size(found.active_mtu);
   port.gids = Gids(device, number, found.gid_tbl_len);
   return port;
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "base/fail_points.h"
 #include "transport/rdma/manager.h"
@@ -85,6 +86,13 @@ Status Link::MakeWait() {
   return {};
 }
 
+std::string Link::InUse() const {
+  ibv_port_attr port{};
+  ibv_query_port(id_->verbs, id_->port_num, &port);
+  return fmt::format("{}/{} (MTU {}, GID {})", ibv_get_device_name(id_->verbs->device), id_->port_num, Size(port.active_mtu),
+                     rdma::Text(id_->route.addr.addr.ibaddr.sgid));
+}
+
 void Link::Connected(const wire::RemoteMemory& theirs) {
   connected_ = true;
   their_pulse_ = theirs;
@@ -116,35 +124,46 @@ void Link::Break() {
   ibv_modify_qp(id_->qp, &broken, IBV_QP_STATE);
 }
 
-Status Link::Post(ibv_send_wr& request, const ibv_sge& part, std::uint64_t tag) {
+void Link::Add(ibv_send_wr& request, const ibv_sge& part, std::uint64_t tag) {
   if (breaks_after_ != 0 && --breaks_after_ == 0) Break();
-  ibv_sge one = part;
   request.wr_id = tag;
-  request.sg_list = &one;
   request.num_sge = 1;
   if (tag != kUnsignalled) request.send_flags |= IBV_SEND_SIGNALED;
-  ibv_send_wr* refused = nullptr;
-  const int error = ibv_post_send(id_->qp, &request, &refused);
-  return error == 0 ? Status() : ConnectionLost(error, "sending over RDMA");
+  requests_.push_back(request);
+  parts_.push_back(part);
 }
 
-Status Link::Send(const ibv_sge& part, std::uint64_t tag) {
+void Link::Send(const ibv_sge& part, std::uint64_t tag) {
   ibv_send_wr request = Request(IBV_WR_SEND);
   if (part.length <= inline_limit_) request.send_flags = IBV_SEND_INLINE;
-  return Post(request, part, tag);
+  Add(request, part, tag);
 }
 
-Status Link::Write(const ibv_sge& part, const wire::RemoteMemory& to, std::uint64_t tag, bool behind_reads) {
+void Link::Write(const ibv_sge& part, const wire::RemoteMemory& to, std::uint64_t tag, bool behind_reads) {
   ibv_send_wr request = Request(IBV_WR_RDMA_WRITE);
-  if (behind_reads) request.send_flags = IBV_SEND_FENCE;
+  if (part.length <= inline_limit_) request.send_flags = IBV_SEND_INLINE;
+  if (behind_reads) request.send_flags |= IBV_SEND_FENCE;
   request.wr.rdma = {.remote_addr = to.address, .rkey = to.key};
-  return Post(request, part, tag);
+  Add(request, part, tag);
 }
 
-Status Link::Read(const ibv_sge& part, const wire::RemoteMemory& from, std::uint64_t tag) {
+void Link::Read(const ibv_sge& part, const wire::RemoteMemory& from, std::uint64_t tag) {
   ibv_send_wr request = Request(IBV_WR_RDMA_READ);
   request.wr.rdma = {.remote_addr = from.address, .rkey = from.key};
-  return Post(request, part, tag);
+  Add(request, part, tag);
+}
+
+Status Link::Post() {
+  if (requests_.empty()) return {};
+  for (std::size_t i = 0; i < requests_.size(); ++i) {
+    requests_[i].sg_list = &parts_[i];
+    requests_[i].next = i + 1 < requests_.size() ? &requests_[i + 1] : nullptr;
+  }
+  ibv_send_wr* refused = nullptr;
+  const int error = ibv_post_send(id_->qp, requests_.data(), &refused);
+  requests_.clear();
+  parts_.clear();
+  return error == 0 ? Status() : ConnectionLost(error, "sending over RDMA");
 }
 
 Status Link::Receive(const ibv_sge& part, std::uint64_t tag) {
@@ -159,17 +178,12 @@ Status Link::Receive(const ibv_sge& part, std::uint64_t tag) {
 }
 
 Result<std::span<const ibv_wc>> Link::Poll() {
-  if (armed_) {
-    ibv_cq* queue = nullptr;
-    void* ours = nullptr;
-    if (ibv_get_cq_event(told_.get(), &queue, &ours) == 0) {
-      ibv_ack_cq_events(queue, 1);
-      armed_ = false;
-    }
-  }
   const int found = ibv_poll_cq(completions_.get(), static_cast<int>(polled_.size()), polled_.data());
   if (found < 0) return Status(ErrorCode::kInternal, "the completion queue cannot be polled", ErrorScope::kConnection);
-  if (found > 0) last_sign_ = Clock::now();
+  if (found > 0) {
+    last_sign_ = Clock::now();
+    found_ = true;
+  }
   std::size_t kept = 0;
   for (std::size_t i = 0; i < static_cast<std::size_t>(found); ++i) {
     if (polled_[i].status != IBV_WC_SUCCESS) {
@@ -187,14 +201,31 @@ Result<std::span<const ibv_wc>> Link::Poll() {
   return std::span<const ibv_wc>(polled_.data(), kept);
 }
 
+bool Link::TakeNews() {
+  ibv_cq* queue = nullptr;
+  void* ours = nullptr;
+  if (ibv_get_cq_event(told_.get(), &queue, &ours) != 0) return false;
+  ibv_ack_cq_events(queue, 1);
+  return true;
+}
+
 Result<bool> Link::Rest() {
-  HECA_RETURN_IF_ERROR(HungUp());
+  const bool found = std::exchange(found_, false);
+  if (std::exchange(just_armed_, false)) return false;
+  // Where completions were found, it is of them that fd() told. If the manager has news too, it tells once more.
+  if (!found) HECA_RETURN_IF_ERROR(HungUp());
   HECA_RETURN_IF_ERROR(FeelPulse());
-  if (armed_) return false;
+  if (armed_ && !TakeNews()) return false;
+  HECA_RETURN_IF_ERROR(Arm());
+  just_armed_ = true;
+  return true;
+}
+
+Status Link::Arm() {
   const int error = ibv_req_notify_cq(completions_.get(), 0);
   if (error != 0) return Status::FromErrno(error, "asking for news of completions", ErrorScope::kConnection);
   armed_ = true;
-  return true;
+  return {};
 }
 
 Status Link::FeelPulse() {
@@ -206,9 +237,9 @@ Status Link::FeelPulse() {
                                                  std::chrono::duration_cast<Millis>(silent).count()), ErrorScope::kConnection};
   }
   if (silent < kPulseEvery) return {};
-  HECA_RETURN_IF_ERROR(Read(pulse_.Part(kFeltAt, 8), their_pulse_, kPulseTag));
+  Read(pulse_.Part(kFeltAt, 8), their_pulse_, kPulseTag);
   feeling_ = true;
-  return {};
+  return Post();
 }
 
 Status Link::HungUp() {

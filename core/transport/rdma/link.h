@@ -11,6 +11,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/unique_fd.h"
@@ -40,6 +41,8 @@ class Link {
   [[nodiscard]] rdma_cm_id& id() const { return *id_; }
   [[nodiscard]] ibv_pd& domain() const { return *domain_; }
   [[nodiscard]] rdma_event_channel& events() const { return *events_; }
+  /// Device, port, active MTU and GID, for people: "rxe0/1 (MTU 4096, GID ::ffff:10.9.0.1)".
+  [[nodiscard]] std::string InUse() const;
   /// Bytes that a request may carry itself.
   [[nodiscard]] std::size_t inline_limit() const { return inline_limit_; }
   /// Where the peer looks for our pulse.
@@ -49,21 +52,28 @@ class Link {
   /// Outstanding reads that both ends allow, and other things that the connection's set-up says of it.
   [[nodiscard]] rdma_conn_param Parameters(std::span<std::byte> private_data) const;
 
-  /// Work requests. `tag` comes back with the completion; without one there is a completion only if it fails.
-  Status Send(const ibv_sge& part, std::uint64_t tag);
-  /// Not before reads that were posted earlier are over, if `behind_reads`.
-  Status Write(const ibv_sge& part, const wire::RemoteMemory& to, std::uint64_t tag, bool behind_reads = false);
-  Status Read(const ibv_sge& part, const wire::RemoteMemory& from, std::uint64_t tag);
+  /// Work requests, for the next Post. `tag` comes back with the completion; without one there is a completion only if it fails.
+  void Send(const ibv_sge& part, std::uint64_t tag);
+  /// Not before earlier reads are over, if `behind_reads`.
+  void Write(const ibv_sge& part, const wire::RemoteMemory& to, std::uint64_t tag, bool behind_reads = false);
+  void Read(const ibv_sge& part, const wire::RemoteMemory& from, std::uint64_t tag);
+  /// All of them, and one word to the device.
+  Status Post();
   Status Receive(const ibv_sge& part, std::uint64_t tag);
   static constexpr std::uint64_t kUnsignalled = 0;
 
-  /// Completions that are there, those of the pulse swallowed; empty: none. An error ends the connection.
+  /// Completions that are there, those of the pulse swallowed; empty: none. An error ends the connection. No system call where
+  /// the device's completion queue is mapped.
   Result<std::span<const ibv_wc>> Poll();
-  /// To be called when Poll has found nothing, before the caller waits for fd(). True: poll again, something came in between.
-  /// Looks after the peer too: an error if it has hung up, or shows no sign of life.
+  /// To be called when Poll has found nothing, before the caller waits for fd(). True: poll again, something may have come in
+  /// between. Looks after the peer too: an error if it has hung up, or shows no sign of life.
   Result<bool> Rest();
-  /// Whether fd() tells of the next completion: nothing was left to poll at the last Rest.
-  [[nodiscard]] bool armed() const { return armed_; }
+  /// fd() tells of the next completion from now on.
+  Status Arm();
+  /// Whether fd() tells of whatever is not polled yet.
+  [[nodiscard]] bool armed() const { return armed_ && !just_armed_; }
+  /// Now and then, also when nothing happens: an error if the peer shows no sign of life. Once a second it costs a request.
+  Status FeelPulse();
   /// Readable when there may be something to poll.
   [[nodiscard]] int fd() const { return wait_.get(); }
 
@@ -76,9 +86,10 @@ class Link {
       : events_(std::move(events)), id_(std::move(id)), domain_(std::move(domain)) {}
   Status MakeQueues(const Depth& depth);
   Status MakeWait();
-  Status Post(ibv_send_wr& request, const ibv_sge& part, std::uint64_t tag);
+  void Add(ibv_send_wr& request, const ibv_sge& part, std::uint64_t tag);
   void Break();
-  Status FeelPulse();
+  /// Takes the event that told of completions. False: there is none.
+  bool TakeNews();
   /// kUnavailable if the connection manager tells that it is over.
   Status HungUp();
 
@@ -91,8 +102,12 @@ class Link {
   Registered pulse_;
   unique_fd wait_;  ///< epoll: completions and events
   std::size_t inline_limit_ = 0;
+  std::vector<ibv_send_wr> requests_;  ///< to be posted
+  std::vector<ibv_sge> parts_;         ///< of each
   std::array<ibv_wc, 32> polled_;
   bool armed_ = false;
+  bool just_armed_ = false;  ///< by Rest, which asked to poll again
+  bool found_ = false;       ///< a completion, since the last Rest
   bool connected_ = false;
   wire::RemoteMemory their_pulse_;
   bool feeling_ = false;  ///< a pulse is in flight

@@ -44,7 +44,9 @@ std::size_t OneSided::RequestsFor(std::span<const Slot> slots, Attempt attempt) 
 Status OneSided::Begin(OperationInFlight& op, std::size_t index) {
   const auto slots = op.Slots();
   const bool known = std::all_of(slots.begin(), slots.end(), [this](Slot slot) { return book_->Get(slot) != Mark::kUnknown; });
-  return known || op.operation == Operation::kRelease ? Move(op, index) : Look(op, index);
+  if (known || op.operation == Operation::kRelease) return Move(op, index);
+  Look(op, index);
+  return {};
 }
 
 Status OneSided::Go(OperationInFlight& op, std::size_t index) {
@@ -60,49 +62,47 @@ Status OneSided::Go(OperationInFlight& op, std::size_t index) {
   return {};
 }
 
-Status OneSided::Look(OperationInFlight& op, std::size_t index) {
+void OneSided::Look(OperationInFlight& op, std::size_t index) {
   op.stage = Stage::kLooking;
   const auto slots = op.Slots();
   for (std::size_t at = 0; at < slots.size();) {
     const auto run = map_.RunAt(slots, at);
     at += run.count;
-    HECA_RETURN_IF_ERROR(link_.Read(scratch_.Part(MarksAt(index) + run.begin, run.count), run.marks,
-                                    at == slots.size() ? TagOf(index) : Link::kUnsignalled));
+    link_.Read(scratch_.Part(MarksAt(index) + run.begin, run.count), run.marks,
+               at == slots.size() ? TagOf(index) : Link::kUnsignalled);
   }
-  return {};
 }
 
 Status OneSided::Move(OperationInFlight& op, std::size_t index) {
   op.stage = Stage::kMoving;
   switch (op.operation) {
-    case Operation::kRead: return Fetch(op, index);
-    case Operation::kWrite: return Store(op, index);
-    case Operation::kRelease: return Free(op, index);
+    case Operation::kRead: Fetch(op, index); return {};
+    case Operation::kWrite: Store(op, index); return {};
+    case Operation::kRelease: Free(op, index); return {};
     case Operation::kInvalid: break;
   }
   return {ErrorCode::kInternal, "an operation of no kind"};
 }
 
-Status OneSided::Fetch(OperationInFlight& op, std::size_t index) {
+void OneSided::Fetch(OperationInFlight& op, std::size_t index) {
   if (const Slot missing = FirstThatIs(op, Mark::kFree); missing != kNoSlot) {
     op.Finish({ErrorCode::kDataLoss, missing});
-    return {};
+    return;
   }
   const auto slots = op.Slots();
   for (std::size_t at = 0; at < slots.size();) {
     const auto run = map_.RunAt(slots, at);
     at += run.count;
-    HECA_RETURN_IF_ERROR(link_.Read(pages_.Part(op.place.offset + run.begin * page_size_, run.count * page_size_), run.pages,
-                                    at == slots.size() ? TagOf(index) : Link::kUnsignalled));
+    link_.Read(pages_.Part(op.place.offset + run.begin * page_size_, run.count * page_size_), run.pages,
+               at == slots.size() ? TagOf(index) : Link::kUnsignalled);
   }
-  return {};
 }
 
-Status OneSided::Store(OperationInFlight& op, std::size_t index) {
+void OneSided::Store(OperationInFlight& op, std::size_t index) {
   const Slot written = FirstThatIs(op, Mark::kWritten);
   if (op.attempt == Attempt::kFirst && written != kNoSlot) {
     op.Finish({ErrorCode::kAlreadyExists, written});
-    return {};
+    return;
   }
   // Of a repeated attempt only what the first one has not written: the bytes are the same.
   std::array<std::size_t, wire::kMaxBatch> from{};
@@ -115,7 +115,7 @@ Status OneSided::Store(OperationInFlight& op, std::size_t index) {
   }
   if (left == 0) {
     op.Finish({});
-    return {};
+    return;
   }
   const auto slots = std::span<const Slot>(list).first(left);
   for (const Slot slot : slots) book_->Set(slot, Mark::kUnknown);  // until it is confirmed
@@ -126,28 +126,27 @@ Status OneSided::Store(OperationInFlight& op, std::size_t index) {
     std::size_t together = 1;
     while (together < run.count && from[at + together] == from[at] + together) ++together;
     run.count = together;
-    HECA_RETURN_IF_ERROR(link_.Write(pages_.Part(op.place.offset + from[at] * page_size_, together * page_size_), run.pages,
-                                     Link::kUnsignalled));
+    link_.Write(pages_.Part(op.place.offset + from[at] * page_size_, together * page_size_), run.pages, Link::kUnsignalled);
   }
-  HECA_RETURN_IF_ERROR(link_.Read(scratch_.Part(sink_, 1), run.pages, Link::kUnsignalled));
+  link_.Read(scratch_.Part(sink_, 1), run.pages, Link::kUnsignalled);
   bool fenced = false;
   for (std::size_t at = 0; at < left; at += run.count) {
     run = map_.RunAt(slots, at);
-    HECA_RETURN_IF_ERROR(link_.Write(scratch_.Part(ones_, run.count), run.marks, Link::kUnsignalled, !fenced));
+    link_.Write(scratch_.Part(ones_, run.count), run.marks, Link::kUnsignalled, !fenced);
     fenced = true;
   }
-  return link_.Read(scratch_.Part(sink_, 1), run.marks, TagOf(index));
+  link_.Read(scratch_.Part(sink_, 1), run.marks, TagOf(index));
 }
 
-Status OneSided::Free(OperationInFlight& op, std::size_t index) {
+void OneSided::Free(OperationInFlight& op, std::size_t index) {
   Note(op, Mark::kUnknown);
   const auto slots = op.Slots();
   SlotMap::Run run;
   for (std::size_t at = 0; at < slots.size(); at += run.count) {
     run = map_.RunAt(slots, at);
-    HECA_RETURN_IF_ERROR(link_.Write(scratch_.Part(zeros_, run.count), run.marks, Link::kUnsignalled));
+    link_.Write(scratch_.Part(zeros_, run.count), run.marks, Link::kUnsignalled);
   }
-  return link_.Read(scratch_.Part(sink_, 1), run.marks, TagOf(index));
+  link_.Read(scratch_.Part(sink_, 1), run.marks, TagOf(index));
 }
 
 Slot OneSided::FirstThatIs(const OperationInFlight& op, Mark mark) const {

@@ -34,9 +34,10 @@ class OneSided {
   /// The most requests that such an operation posts.
   [[nodiscard]] std::size_t RequestsFor(std::span<const Slot> slots, Attempt attempt) const;
 
-  /// Posts the first step of the operation, which is number `index` of those in flight; it is looking, moving or finished then.
+  /// Makes the requests of the operation's first step, for the link's next Post; it is number `index` of those in flight, and
+  /// looking, moving or finished then.
   Status Begin(OperationInFlight& op, std::size_t index);
-  /// The step that was posted has completed.
+  /// That step has completed: the requests of the next one, if there is one.
   Status Go(OperationInFlight& op, std::size_t index);
 
  private:
@@ -45,11 +46,11 @@ class OneSided {
   OneSided(Link& link, const Registered& pages, SlotMap map, std::shared_ptr<MarkBook> book, std::size_t page_size,
            std::size_t operations, Registered scratch);
   [[nodiscard]] std::size_t MarksAt(std::size_t index) const { return index * kMarksOf; }
-  Status Look(OperationInFlight& op, std::size_t index);
+  void Look(OperationInFlight& op, std::size_t index);
   Status Move(OperationInFlight& op, std::size_t index);
-  Status Fetch(OperationInFlight& op, std::size_t index);
-  Status Store(OperationInFlight& op, std::size_t index);
-  Status Free(OperationInFlight& op, std::size_t index);
+  void Fetch(OperationInFlight& op, std::size_t index);
+  void Store(OperationInFlight& op, std::size_t index);
+  void Free(OperationInFlight& op, std::size_t index);
   /// The first slot whose mark is that, or none.
   [[nodiscard]] Slot FirstThatIs(const OperationInFlight& op, Mark mark) const;
   void Note(const OperationInFlight& op, Mark mark);

@@ -19,6 +19,8 @@ constexpr int kMaxRounds = 16;
 constexpr int kTickMs = 250;
 constexpr std::uint64_t kAskedTag = 2;      ///< of a request to the server: only that the send queue has room counts
 constexpr std::uint64_t kDirectoryTag = 3;
+/// Of a lease's directory, which most have not more of: a hundred slabs' entries.
+constexpr std::size_t kDirectoryAtFirst = 4096;
 /// Places of the send queue: enough for a page each of what an urgent channel may have in flight, twice.
 constexpr std::uint32_t kSends = 1024;
 
@@ -26,8 +28,8 @@ void Count(std::atomic<std::uint64_t>& counter, std::size_t bytes) {
   counter.store(counter.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
 }
 
-std::string Text(const Link& link, Role role) {
-  return fmt::format("rdma {} {} -> {} {}", ibv_get_device_name(link.id().verbs->device),
+std::string Description(const Link& link, Role role) {
+  return fmt::format("rdma {} {} -> {} {}", link.InUse(),
                      ToEndpoint(*rdma_get_local_addr(&link.id())).ToString(),
                      ToEndpoint(*rdma_get_peer_addr(&link.id())).ToString(), RoleName(role));
 }
@@ -72,23 +74,35 @@ RdmaChannel::RdmaChannel(std::unique_ptr<Link> link, Registered answers, Registe
       page_size_(granted.page_size),
       max_batch_(granted.max_batch),
       window_(granted.window_bytes),
-      description_(Text(*link_, role)),
+      description_(Description(*link_, role)),
       answers_(std::move(answers)),
       requests_(std::move(requests)),
       pages_(std::move(pages)),
       room_(pages_.bytes().size()),
       ring_(granted.credits) {}
 
-Status RdmaChannel::LoadDirectory(const wire::RemoteMemory& directory, std::shared_ptr<MarkBook> book, Deadline deadline) {
-  HECA_ASSIGN_OR_RETURN(const auto copy, Registered::Make(link_->domain(), wire::kMaxDirectorySize, Reach::kLocal));
-  HECA_RETURN_IF_ERROR(link_->Read(copy.Part(0, copy.bytes().size()), directory, kDirectoryTag));
+Result<Registered> RdmaChannel::Fetch(const wire::RemoteMemory& directory, std::size_t bytes, Deadline deadline) {
+  HECA_ASSIGN_OR_RETURN(auto copy, Registered::Make(link_->domain(), bytes, Reach::kLocal));
+  link_->Read(copy.Part(0, bytes), directory, kDirectoryTag);
+  HECA_RETURN_IF_ERROR(link_->Post());
   while (true) {
     HECA_ASSIGN_OR_RETURN(const auto completions, link_->Poll());
-    if (!completions.empty()) break;  // nothing else is in flight
-    if (deadline.Passed()) return {ErrorCode::kDeadlineExceeded, "the directory of the lease did not come", ErrorScope::kConnection};
+    if (!completions.empty()) return copy;  // nothing else is in flight
+    if (deadline.Passed()) {
+      return Status(ErrorCode::kDeadlineExceeded, "the directory of the lease did not come", ErrorScope::kConnection);
+    }
     HECA_ASSIGN_OR_RETURN(const bool again, link_->Rest());
     pollfd entry{link_->fd(), POLLIN, 0};
     if (!again) ::poll(&entry, 1, std::min(kTickMs, deadline.LeftMs()));
+  }
+}
+
+Status RdmaChannel::LoadDirectory(const wire::RemoteMemory& directory, std::shared_ptr<MarkBook> book, Deadline deadline) {
+  HECA_ASSIGN_OR_RETURN(auto copy, Fetch(directory, kDirectoryAtFirst, deadline));
+  HECA_ASSIGN_OR_RETURN(const auto count, wire::DecodeDirectoryCount(copy.bytes().first<wire::kDirectoryHeaderSize>()));
+  const std::size_t size = wire::kDirectoryHeaderSize + count * wire::kDirectoryEntrySize;
+  if (size > copy.bytes().size()) {
+    HECA_ASSIGN_OR_RETURN(copy, Fetch(directory, size, deadline));
   }
   SlotMap map(page_size_.value());
   HECA_RETURN_IF_ERROR(map.Load(copy.bytes()));
@@ -138,7 +152,9 @@ Status RdmaChannel::Start(Operation operation, OpTag tag, std::span<const Slot> 
   ++started_;
   payload_in_flight_ += payload;
   requests_in_flight_ += requests;
-  if (const Status begun = Begin(started_ - 1); !begun.ok()) {
+  Status begun = Begin(started_ - 1);
+  if (begun.ok()) begun = link_->Post();
+  if (!begun.ok()) {
     --started_;
     failed_ = begun.WithContext(description_);
   }
@@ -147,7 +163,10 @@ Status RdmaChannel::Start(Operation operation, OpTag tag, std::span<const Slot> 
 
 Status RdmaChannel::Begin(std::uint64_t position) {
   OperationInFlight& op = At(position);
-  if (op.stage == Stage::kAsked) return Ask(position);
+  if (op.stage == Stage::kAsked) {
+    Ask(position);
+    return {};
+  }
   if (op.changes() && MustWait(position)) return {};
   return one_sided_->Begin(op, position % ring_.size());
 }
@@ -169,7 +188,7 @@ Status RdmaChannel::Advance() {
   return {};
 }
 
-Status RdmaChannel::Ask(std::uint64_t position) {
+void RdmaChannel::Ask(std::uint64_t position) {
   const OperationInFlight& op = At(position);
   auto kind = wire::RequestKind::kRead;
   if (op.operation == Operation::kRelease) kind = wire::RequestKind::kRelease;
@@ -182,7 +201,7 @@ Status RdmaChannel::Ask(std::uint64_t position) {
   const std::size_t size = wire::EncodeRequest(kind, op.id, op.Slots(), request.last<wire::kMaxRequestSize>());
   // A completion now and then keeps the send queue from filling up: its requests are over long before, but not told of.
   const bool told = op.id.value() % ring_.size() == 0;
-  return link_->Send(requests_.Part(at, wire::kLandingSize + size), told ? kAskedTag : Link::kUnsignalled);
+  link_->Send(requests_.Part(at, wire::kLandingSize + size), told ? kAskedTag : Link::kUnsignalled);
 }
 
 Status RdmaChannel::Poll(ChannelSink& sink) {
@@ -203,6 +222,7 @@ Result<bool> RdmaChannel::PollOnce(ChannelSink& sink) {
   for (const ibv_wc& completion : completions) HECA_RETURN_IF_ERROR(Take(completion));
   if (completions.empty()) return false;
   if (one_sided_) HECA_RETURN_IF_ERROR(Advance());
+  HECA_RETURN_IF_ERROR(link_->Post());
   DeliverFinished(sink);
   return true;
 }

@@ -53,12 +53,14 @@ class RdmaChannel final : public Channel {
  private:
   RdmaChannel(std::unique_ptr<Link> link, Registered answers, Registered requests, Registered pages, Role role,
               const wire::HelloReply& granted);
+  /// The first bytes of the directory. Nothing else may be in flight.
+  Result<Registered> Fetch(const wire::RemoteMemory& directory, std::size_t bytes, Deadline deadline);
   Status LoadDirectory(const wire::RemoteMemory& directory, std::shared_ptr<MarkBook> book, Deadline deadline);
 
   Status Start(Operation operation, OpTag tag, std::span<const Slot> slots, std::span<const std::byte> pages, Attempt attempt);
-  /// Posts the operation's first step, or has it wait.
+  /// The requests of the operation's first step, or it waits.
   Status Begin(std::uint64_t position);
-  Status Ask(std::uint64_t position);
+  void Ask(std::uint64_t position);
   /// Whether an operation before it has not decided yet what it changes.
   [[nodiscard]] bool MustWait(std::uint64_t position);
   /// Begins what waited and need not any more.

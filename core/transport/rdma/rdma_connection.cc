@@ -38,6 +38,7 @@ Result<std::unique_ptr<RdmaConnection>> RdmaConnection::Make(std::unique_ptr<Lin
   std::unique_ptr<RdmaConnection> connection(
       new RdmaConnection(std::move(link), std::move(registration), hello, std::move(memory), std::move(requests),
                          std::move(answers), std::move(pages), credits));
+  HECA_RETURN_IF_ERROR(connection->link().Arm());
   for (std::size_t i = 0; i < credits; ++i) HECA_RETURN_IF_ERROR(connection->Receive(i));
   return connection;
 }
@@ -49,7 +50,7 @@ RdmaConnection::RdmaConnection(std::unique_ptr<Link> link, std::shared_ptr<Regis
       registration_(std::move(registration)),
       link_(std::move(link)),
       hello_(hello),
-      peer_(ToEndpoint(*rdma_get_peer_addr(&link_->id())).ToString()),
+      peer_(link_->InUse() + " " + ToEndpoint(*rdma_get_peer_addr(&link_->id())).ToString()),
       page_size_(memory_->PageSize().value()),
       requests_(std::move(requests)),
       answers_(std::move(answers)),
@@ -73,6 +74,7 @@ Status RdmaConnection::OnEvents(std::uint32_t) {
     HECA_ASSIGN_OR_RETURN(const auto completions, link_->Poll());
     for (const ibv_wc& completion : completions) HECA_RETURN_IF_ERROR(Take(completion));
     HECA_RETURN_IF_ERROR(Serve());
+    HECA_RETURN_IF_ERROR(link_->Post());
     if (!completions.empty()) continue;
     HECA_ASSIGN_OR_RETURN(const bool again, link_->Rest());
     if (!again) return {};
@@ -84,7 +86,7 @@ Status RdmaConnection::OnEvents(std::uint32_t) {
 Status RdmaConnection::OnTick() {
   HECA_RETURN_IF_ERROR(CheckOwner(*memory_, hello_));
   HECA_RETURN_IF_ERROR(registration_->Follow(*memory_));
-  return link_->Rest().status();
+  return link_->FeelPulse();
 }
 
 Status RdmaConnection::Take(const ibv_wc& completion) {
@@ -135,13 +137,12 @@ Result<bool> RdmaConnection::ServeOne(const Received& received) {
     }
     case wire::RequestKind::kRelease: {
       const BatchOutcome outcome = ReleaseAll(*memory_, slots);
-      HECA_RETURN_IF_ERROR(Answer({outcome.code, 0, outcome.slot, header.id}, {}));
+      Answer({outcome.code, 0, outcome.slot, header.id}, {});
       break;
     }
     case wire::RequestKind::kInvalid: break;
   }
-  // Before the client can know that it has this credit again, if the answer is not sent yet; else it may be a moment later, and
-  // its device sends once more (RNR).
+  // Before the client can know that it has this credit again: the answer is not posted yet.
   if (served) HECA_RETURN_IF_ERROR(Receive(received.index));
   return served;
 }
@@ -157,11 +158,11 @@ Result<bool> RdmaConnection::ServeRead(const wire::RequestHeader& header, std::s
       std::memcpy(pages_.bytes().data() + place->offset + i * page_size_, pages[i].data(), page_size_);
     }
     const std::size_t bytes = slots.size() * page_size_;
-    HECA_RETURN_IF_ERROR(link_->Write(pages_.Part(place->offset, bytes), landing, Link::kUnsignalled));
+    link_->Write(pages_.Part(place->offset, bytes), landing, Link::kUnsignalled);
     Count(bytes_out_, bytes);
   }
   const auto count = static_cast<std::uint16_t>(outcome.ok() ? slots.size() : 0);
-  HECA_RETURN_IF_ERROR(Answer({outcome.code, count, outcome.slot, header.id}, *place));
+  Answer({outcome.code, count, outcome.slot, header.id}, *place);
   return true;
 }
 
@@ -173,14 +174,14 @@ Result<bool> RdmaConnection::BeginWrite(const wire::RequestHeader& header, std::
   const Attempt attempt = header.kind == wire::RequestKind::kWriteAgain ? Attempt::kRepeated : Attempt::kFirst;
   const BatchOutcome outcome = LandingsForWrite(*memory_, slots, attempt, writing->landings);
   if (!outcome.ok()) {
-    HECA_RETURN_IF_ERROR(Answer({outcome.code, 0, outcome.slot, header.id}, *place));
+    Answer({outcome.code, 0, outcome.slot, header.id}, *place);
     return true;
   }
   writing->id = header.id;
   writing->count = slots.size();
   std::copy(slots.begin(), slots.end(), writing->slots.begin());
   writing->place = *place;
-  HECA_RETURN_IF_ERROR(link_->Read(pages_.Part(place->offset, slots.size() * page_size_), source, kFetched));
+  link_->Read(pages_.Part(place->offset, slots.size() * page_size_), source, kFetched);
   writing_ = std::move(writing);
   return true;
 }
@@ -195,16 +196,17 @@ Status RdmaConnection::FinishWrite() {
   const auto slots = std::span<const Slot>(writing->slots).first(writing->count);
   Commit(*memory_, slots, std::span(writing->landings).first(writing->count));
   Count(bytes_in_, writing->count * page_size_);
-  return Answer({ErrorCode::kOk, 0, kNoSlot, writing->id}, writing->place);
+  Answer({ErrorCode::kOk, 0, kNoSlot, writing->id}, writing->place);
+  return {};
 }
 
-Status RdmaConnection::Answer(const wire::Answer& answer, const PageRing::Place& place) {
+void RdmaConnection::Answer(const wire::Answer& answer, const PageRing::Place& place) {
   const std::size_t index = free_.back();
   free_.pop_back();
   sent_.push_back({place, index});
   const std::size_t at = index * wire::kAnswerSize;
   wire::Encode(answer, answers_.bytes().subspan(at).first<wire::kAnswerSize>());
-  return link_->Send(answers_.Part(at, wire::kAnswerSize), kAnswered);
+  link_->Send(answers_.Part(at, wire::kAnswerSize), kAnswered);
 }
 
 ConnectionInfo RdmaConnection::Info() const {

@@ -74,14 +74,14 @@ class RdmaConnection final : public Connection {
   Result<bool> ServeRead(const wire::RequestHeader& header, std::span<const Slot> slots, const wire::RemoteMemory& landing);
   Result<bool> BeginWrite(const wire::RequestHeader& header, std::span<const Slot> slots, const wire::RemoteMemory& source);
   Status FinishWrite();
-  Status Answer(const wire::Answer& answer, const PageRing::Place& place);
+  void Answer(const wire::Answer& answer, const PageRing::Place& place);
 
   // The memory goes last, which is what admits this connection's successor: by then no device reaches it any more.
   const std::shared_ptr<SlotMemory> memory_;
   const std::shared_ptr<Registration> registration_;
   const std::unique_ptr<Link> link_;
   const Hello hello_;
-  const std::string peer_;
+  const std::string peer_;  ///< and by what it is reached
   const std::size_t page_size_;
   const Registered requests_;
   const Registered answers_;

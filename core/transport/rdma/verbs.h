@@ -3,10 +3,14 @@
 // queue pair, completion queue, completion channel, protection domain, id, event channel.
 #pragma once
 
+#include <arpa/inet.h>
 #include <infiniband/verbs.h>
 #include <rdma/rdma_cma.h>
 
+#include <array>
+#include <cstdint>
 #include <memory>
+#include <string>
 
 namespace heca::transport::rdma {
 
@@ -27,5 +31,14 @@ struct ReleaseQueuePair {
   void operator()(rdma_cm_id* id) const { rdma_destroy_qp(id); }
 };
 using QueuePair = std::unique_ptr<rdma_cm_id, ReleaseQueuePair>;
+
+/// In bytes.
+[[nodiscard]] inline std::uint32_t Size(ibv_mtu mtu) { return 128U << static_cast<unsigned>(mtu); }  // IBV_MTU_256 is 1
+/// As an IPv6 address.
+[[nodiscard]] inline std::string Text(const ibv_gid& gid) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  ::inet_ntop(AF_INET6, gid.raw, text.data(), text.size());
+  return text.data();
+}
 
 }  // namespace heca::transport::rdma

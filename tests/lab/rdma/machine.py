@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab import guest_image
 from lab.bench import Bench
@@ -37,14 +38,14 @@ def program(name: str) -> Path:
     return Path(found).resolve()
 
 
-def furniture(device: str) -> Furniture:
-    """rdma of iproute2, the devices' userspace drivers (which ldd does not show), and what they load by name."""
+def furniture(device: str, more: Sequence[Path] = ()) -> Furniture:
+    """rdma of iproute2, the devices' userspace drivers (which ldd does not show), what they load by name, and `more` files."""
     with guest_image.cache_locked():
         built = [siw.module()] if device == "siw" else []
     drivers = [LIBRARIES / f"lib{name}-rdmav34.so" for name in ("rxe", "siw")]
     names = [Path(f"/etc/libibverbs.d/{name}.driver") for name in ("rxe", "siw")]
     loaded = Path("/usr/lib/x86_64-linux-gnu/libgcc_s.so.1")  # by pthread_cancel
-    return Furniture(MODULES, "vmlinux-rdma", [program("rdma"), *drivers, *names, loaded], built)
+    return Furniture(MODULES, "vmlinux-rdma", [program("rdma"), *drivers, *names, loaded, *more], built)
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,12 @@ def queue_pairs(machine: Console, rdma: str) -> int:
 
 
 class RdmaMachine(Machine):
-    """`device` is rxe or siw, on the port's network device; an MTU at which a page travels in one packet."""
+    """`device` is rxe or siw, on the port's network device; an MTU at which a page travels in one packet. `more` files are in
+    it beside the programs; `options` are QEMU's."""
 
     def __init__(self, bench: Bench, device: str, programs: Sequence[str], mib: int = 1536, name: str = "machine",
-                 port: Port = ON_A_DUMMY) -> None:
-        super().__init__(bench, programs, mib, furniture(device), name, port.extra)
+                 port: Port = ON_A_DUMMY, more: Sequence[Path] = (), **options: Any) -> None:
+        super().__init__(bench, programs, mib, furniture(device, more), name, extra=list(port.extra), **options)
         self.device, self.rdma, self.port = device, str(program("rdma")), port
         self.run(f"ifconfig {port.interface} {port.address} netmask 255.255.255.0 mtu 4200 up")
         self._add_device()

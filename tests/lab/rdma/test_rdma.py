@@ -26,7 +26,7 @@ from results import from_gtest  # noqa: E402
 PROGRAMS = ["transport_test", "hecad", "hecactl"]
 ADVERSARIES, ATTACKS = "Device/RdmaAdversary.*", 7
 CUT = "CutLinkIsNoticedWhateverTheChannelWaitsFor"
-TESTS_OF_EACH = 22  # of the conformance suite
+TESTS_OF_EACH = 23  # of the conformance suite
 ALONE_SKIPS = "nothing holds up a client that writes by itself"
 
 
@@ -79,14 +79,29 @@ def governed(machine: Rig) -> GovernedProcess:
     return process
 
 
-def test_a_process_at_a_quarter_goes_on_over_rdma(governed: GovernedProcess) -> None:
+def test_a_process_at_a_quarter_goes_on_over_rdma(governed: GovernedProcess, machine: RdmaMachine) -> None:
     for _ in range(3):
         governed.goes_on()
-    texts = governed.connections()
-    assert texts and all(text.startswith("rdma ") for text in texts), texts
+    shown = [one for end in "cs" for one in governed.connections(end)]
+    assert {one["outgoing"] for one in shown} == {True, False}, "each end shows its own"
+    assert all(one["text"].startswith("rdma ") for one in shown), shown
+    if not DEVICE:
+        in_use = f"rdma {machine.device}0/1 (MTU 4096, GID "
+        assert all(one["text"].startswith(in_use) for one in shown), shown
     region = governed.hecactl("regions")["regions"][0]
     assert region["state"] == "active" and int(region["resident_bytes"]) <= 16 << 20
     assert governed.verify() == 0
+
+
+def test_an_idle_connection_costs_no_system_call_each_tick(governed: GovernedProcess, machine: RdmaMachine) -> None:
+    """A tick comes every 20 ms; to ask the connection manager or a completion queue is a write to its file."""
+    connections = len(governed.connections())
+    assert connections >= 2
+    machine.run(f"kill -STOP {governed.pid}")
+    said = machine.run(f"sleep 3; for i in 1 2; do grep syscw /proc/{governed.sponsor}/io; sleep 5; done")
+    machine.run(f"kill -CONT {governed.pid}")
+    before, after = (int(number) for number in re.findall(r"syscw: (\d+)", said))
+    assert after - before < connections * 5 * 50 / 4
 
 
 def test_it_outlives_a_crash_of_hecad_and_of_its_sponsor(governed: GovernedProcess) -> None:

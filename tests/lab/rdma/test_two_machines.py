@@ -58,7 +58,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
 
 def over_rdma(process: GovernedProcess) -> bool:
     """One connection at least: `auto` takes TCP for one whose set-up took too long, and a busy guest has such."""
-    return any(way.startswith("rdma ") and f"-> {LENDER}" in way for way in process.connections())
+    return any(way["outgoing"] and way["text"].startswith("rdma ") for way in process.connections())
 
 
 def test_a_process_at_a_quarter_goes_on_over_the_wire(pair: Pair) -> None:

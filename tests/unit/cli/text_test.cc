@@ -96,7 +96,13 @@ TEST(Text, Nodes) {
   EXPECT_EQ(
       NodesText({SamplePeer()}),
       "NODE  HEALTH       ENDPOINT       DOMAIN  DONATED    FREE    RTT  TRANSPORT  TROUBLE\n"
-      "m1    unreachable  10.1.0.3:7300  rack2      8GiB  512MiB  180us  tcp        connection refused\n");
+      "m1    unreachable  10.1.0.3:7300  rack2      8GiB  512MiB  180us  tcp        connection refused\n"
+      "\n"
+      "NODE  REGION  ROLE      IN  OUT  CONNECTION\n"
+      "m1    vm1     urgent  4KiB  32B  tcp 10.1.0.2:40112 -> 10.1.0.3:7301\n");
+  control::PeerInfo idle = SamplePeer();
+  idle.connections.clear();
+  EXPECT_EQ(NodesText({idle}).find("CONNECTION"), std::string::npos);
 }
 
 TEST(Text, Leases) {

@@ -47,12 +47,13 @@ class ChannelConformance : public ::testing::TestWithParam<Transport> {
     }
     ASSERT_TRUE(made.ok()) << made.status().ToString();
     harness_ = std::move(*made);
-    UseMemory(kBasePage, 1024);
+    UseMemory(kBasePage, 1024, 1024);
   }
 
-  void UseMemory(Bytes page_size, std::uint32_t slots) {
+  /// In pieces of at most `piece` slots.
+  void UseMemory(Bytes page_size, std::uint32_t slots, std::uint32_t piece) {
     memory_ = std::make_shared<FakeSlotMemory>(page_size, slots, kEpoch);
-    if (GetParam().alone) memory_->LetBeReached();
+    if (GetParam().alone) memory_->LetBeReached(piece);
   }
   Result<std::unique_ptr<Channel>> TryDial(const Hello& hello) {
     return harness_->dialer().Dial(harness_->server().endpoint(), hello, Deadline::After(Millis(5000)));
@@ -331,8 +332,23 @@ TEST_P(ChannelConformance, WhatIsThereIsSeenByOneThatHasNotWrittenIt) {
   ExpectHolds(*bulk, Slots(9, 22));
 }
 
+TEST_P(ChannelConformance, MemoryInManyPieces) {
+  UseMemory(kBasePage, 1024, 3);
+  const auto bulk = Dial(Role::kBulk);
+  for (const std::uint32_t first : {1U, 300U, 961U}) {
+    ASSERT_TRUE(WriteNow(*bulk, Slots(first, 64)).ok());
+    ExpectHolds(*bulk, Slots(first, 64));
+  }
+  const auto urgent = Dial(Role::kUrgent);
+  ExpectHolds(*urgent, Slots(1024, 1));
+  if (!GetParam().alone) return;
+  for (const auto& connection : harness_->server().Connections()) {
+    EXPECT_EQ(connection.bytes_in + connection.bytes_out, 0U) << "the server was asked";
+  }
+}
+
 TEST_P(ChannelConformance, HugePages) {
-  UseMemory(kHugePage, 4);
+  UseMemory(kHugePage, 4, 4);
   const auto bulk = Dial(Role::kBulk);
   EXPECT_EQ(bulk->PageSize(), kHugePage);
   EXPECT_EQ(bulk->MaxBatch(), 1U);
@@ -400,7 +416,7 @@ TEST_P(ChannelConformance, LaterEpochCutsOffAtTheNextMessage) {
 
 TEST_P(ChannelConformance, WriterThatGoesAwayLeavesItsSlotUnwritten) {
   if (GetParam().alone) GTEST_SKIP() << "nothing holds up a client that writes by itself";
-  UseMemory(kHugePage, 2);
+  UseMemory(kHugePage, 2, 2);
   auto bulk = Dial(Role::kBulk);
   ASSERT_TRUE(WriteNow(*bulk, Slots(1, 1)).ok());
   // The server waits at the read, so no socket takes all of the 2 MiB behind it.
