@@ -51,6 +51,12 @@ class GovernedProcess:
         self.start_sponsor()
         self.goes_on()
 
+    def told(self, options: str) -> None:
+        """Both hecads anew, with other options."""
+        self._options = options
+        self.crash()
+        self.sponsor_crash()
+
     def _kill(self, pid: int) -> None:
         self.machine.run(f"kill -9 {pid}")
         self.machine.wait(f"! grep -q hecad /proc/{pid}/cmdline", 20)
