@@ -62,7 +62,7 @@ _hecactl() {{
     --mode) COMPREPLY=($(compgen -W "post-copy hybrid pre-copy" -- "$current")); return ;;
     --on-loss) COMPREPLY=($(compgen -W "wait poison" -- "$current")); return ;;
     --migration) COMPREPLY=($(compgen -W "post-copy hybrid pre-copy" -- "$current")); return ;;
-    --transport) COMPREPLY=($(compgen -W "auto rdma tcp" -- "$current")); return ;;
+    --transport) COMPREPLY=($(compgen -W "auto tcp rdma" -- "$current")); return ;;
     --lost) COMPREPLY=($(compgen -W "ask-again poison zero" -- "$current")); return ;;
     regions|limit|detach|resolve|steer)
       [[ $current == -* ]] || {{

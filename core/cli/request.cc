@@ -10,6 +10,7 @@
 
 #include "base/nearest.h"
 #include "base/size.h"
+#include "base/transport_choice.h"
 #include "base/version.h"
 #include "cli/completion.h"
 
@@ -27,7 +28,7 @@ struct Words {
   double timeout = 0;
   std::string local, ratio, on_loss = "wait", size, lost, shell, mode = "post-copy", bandwidth;
   std::uint32_t downtime_ms = 300;
-  std::string replicas, migration, transport;
+  std::string replicas, migration, transport, travels = "auto";
   bool yes = false;
   std::vector<std::string> names;  ///< of migrate
   DomainMove move;
@@ -73,6 +74,11 @@ void DeclareAttach(CLI::App& app, Request& request, Words& words) {
                    "a page whose only copy is lost: wait (the VM is stopped) or poison [wait]")
       ->type_name("wait|poison")
       ->check(Quiet(CLI::IsMember({"wait", "poison"})));
+  attach
+      ->add_option("--transport", words.travels,
+                   "how its pages travel: by the best that both ends have, or by nothing but one [auto]")
+      ->type_name("auto|tcp|rdma")
+      ->check(Quiet(CLI::IsMember({"auto", "tcp", "rdma"})));
   attach->add_option("--option", words.options, "rarely needed switch of hecad")->type_name("NAME=VALUE");
 }
 
@@ -147,7 +153,7 @@ void DeclareXml(CLI::App& app, Request& request, Words& words) {
   xml->add_option("--replicas", words.replicas, "so many sponsors have each page")->type_name("N");
   xml->add_option("--migration", words.migration, "how its memory goes to another host")
       ->type_name("post-copy|hybrid|pre-copy");
-  xml->add_option("--transport", words.transport, "how its pages go to sponsors")->type_name("auto|rdma|tcp");
+  xml->add_option("--transport", words.transport, "how its pages go to sponsors")->type_name("auto|tcp|rdma");
   xml->add_flag("--check", request.xml.check, "print what would change; exit 0: nothing, 1: something");
   xml->add_option("file", request.xml.file, "the XML, as virsh dumpxml --inactive prints it [standard input]")
       ->type_name("FILE");
@@ -236,6 +242,7 @@ Status CheckAttach(Request& request, const Words& words) {
     spec.ratio = *ratio;
   }
   spec.page_loss = words.on_loss == "poison" ? control::PageLoss::kPoison : control::PageLoss::kWait;
+  spec.transport = TransportChoiceOf(words.travels);
   for (const std::string& option : words.options) {
     const std::size_t equals = option.find('=');
     if (equals == std::string::npos || equals == 0) {

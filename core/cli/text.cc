@@ -161,9 +161,10 @@ std::string RegionText(const control::RegionInfo& region) {
   }
   for (const auto& store : region.stores) {
     text +=
-        Line("sponsor", fmt::format("{} {} {} lease {}: {}, {} of {} used", store.sponsor, store.transport,
-                                    store.endpoint, store.lease.value(), ToString(store.state),
-                                    FormatSize(store.used), FormatSize(store.reserved)));
+        Line("sponsor", fmt::format("{} {}{} lease {}: {}, {} of {} used", store.sponsor,
+                                    store.transport.empty() ? "" : store.transport + " ", store.endpoint,
+                                    store.lease.value(), ToString(store.state), FormatSize(store.used),
+                                    FormatSize(store.reserved)));
   }
   text += Line("on loss", std::string(ToString(region.page_loss)));
   text += Line("disk I/O", region.io_rule);

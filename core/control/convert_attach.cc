@@ -25,6 +25,16 @@ Status CheckSpec(const AttachSpec& spec) {
   return Status();
 }
 
+Status TakeTransport(v1::TransportChoice from, TransportChoice& to) {
+  if (from == v1::TRANSPORT_CHOICE_INVALID) return Status();
+  const TransportChoice choice = EnumFrom(from, TransportChoice::kRdma);
+  if (choice == TransportChoice::kInvalid) {
+    return Invalid("transport " + std::to_string(from) + " is not known to this hecad");
+  }
+  to = choice;
+  return Status();
+}
+
 void ToMessage(const AttachSpec& from, v1::AttachRequest& to) {
   to.set_region(Utf8(from.region));
   if (from.pid != 0) to.set_pid(from.pid);
@@ -43,6 +53,7 @@ void ToMessage(const AttachSpec& from, v1::AttachRequest& to) {
   for (const std::string& sponsor : from.sponsors) to.add_sponsors(Utf8(sponsor));
   to.set_replicas(from.replicas);
   to.set_page_loss(EnumTo<v1::PageLoss>(from.page_loss));
+  to.set_transport(EnumTo<v1::TransportChoice>(from.transport));
   for (const auto& [name, value] : from.options) {
     v1::Pair& option = *to.add_options();
     option.set_name(Utf8(name));
@@ -99,6 +110,7 @@ Result<AttachSpec> FromMessage(const v1::AttachRequest& from) {
       return Invalid("page loss policy " + std::to_string(from.page_loss()) + " is not known to this hecad");
     }
   }
+  HECA_RETURN_IF_ERROR(TakeTransport(from.transport(), to.transport));
   for (const v1::Pair& option : from.options()) {
     HECA_RETURN_IF_ERROR(CheckName("option", option.name(), false));
     HECA_RETURN_IF_ERROR(CheckPath("an option's value", option.value()));

@@ -85,6 +85,7 @@ void GiveGoverned(const std::optional<Governed>& from, const Make& make) {
   ToMessage(from->lease, *to.mutable_lease());
   to.set_limit_bytes(from->limit.value());
   to.set_page_loss(EnumTo<v1::PageLoss>(from->page_loss));
+  to.set_transport(EnumTo<v1::TransportChoice>(from->transport));
 }
 
 /// Of a message whose image is known.
@@ -101,6 +102,7 @@ Status TakeGoverned(const Message& from, Value& to) {
   governed.limit = Bytes(message.limit_bytes());
   governed.page_loss = EnumFrom(message.page_loss(), PageLoss::kPoison);
   if (governed.page_loss == PageLoss::kInvalid) return Invalid("what is to happen to lost pages is not known to this hecad");
+  HECA_RETURN_IF_ERROR(TakeTransport(message.transport(), governed.transport));
   if (governed.limit.value() == 0) return Invalid("a governed VM without local memory");
   if (governed.lease.page_size != to.image.page_size) return Invalid("a lease whose pages have another size than the image's");
   if (governed.lease.slots > UINT32_MAX - to.image.slots) return Invalid("a lease and an image of too many pages");

@@ -3,6 +3,7 @@
 // hecad of this host and are taken as they are (an enumerator that this build does not know becomes kInvalid).
 #pragma once
 
+#include "base/transport_choice.h"
 #include "control/node_types.h"
 #include "control/region_stats.h"
 #include "control/sponsor_api.h"
@@ -16,6 +17,9 @@ void ToMessage(const AttachSpec& from, v1::AttachRequest& to);
 [[nodiscard]] Result<AttachSpec> FromMessage(const v1::AttachRequest& from);
 /// Refuses what a message cannot say: two targets, or a limit and a ratio.
 [[nodiscard]] Status CheckSpec(const AttachSpec& spec);
+
+/// Leaves `to` as it is where the message makes no choice.
+[[nodiscard]] Status TakeTransport(v1::TransportChoice from, TransportChoice& to);
 
 void ToMessage(const Progress& from, v1::Progress& to);
 void ToMessage(const RegionInfo& from, v1::RegionInfo& to);

@@ -100,6 +100,7 @@ struct Governed {
   Lease lease;                  ///< the source's until Open
   Bytes limit;                  ///< of memory that is local
   PageLoss page_loss = PageLoss::kWait;
+  TransportChoice transport = TransportChoice::kAuto;
 };
 
 /// What the destination is told while the VM still runs at the source. It captures the QEMU that waits, registers its

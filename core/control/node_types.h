@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/size.h"
+#include "base/transport_choice.h"
 #include "heca/status.h"
 #include "heca/types.h"
 
@@ -57,6 +58,7 @@ struct AttachSpec {
   std::vector<std::string> sponsors;  ///< peer names or "host:port"; empty: hecad chooses
   std::uint32_t replicas = 1;
   PageLoss page_loss = PageLoss::kWait;
+  TransportChoice transport = TransportChoice::kAuto;  ///< narrows what the node may take
   /// Rarely needed switches by name, as in `hecactl attach --option NAME=VALUE`; an unknown name is refused.
   std::vector<std::pair<std::string, std::string>> options;
 };
@@ -94,7 +96,7 @@ enum class StoreState : std::uint8_t { kInvalid = 0, kGood = 1, kDisconnected = 
 struct StoreInfo {
   std::string sponsor;
   std::string endpoint;
-  std::string transport;
+  std::string transport;  ///< that its connections use, or used last: "tcp", "rdma", "rdma+tcp"; empty: none was there yet
   LeaseId lease;
   Epoch epoch;
   StoreState state = StoreState::kInvalid;

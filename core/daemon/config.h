@@ -13,11 +13,11 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/transport_choice.h"
 #include "heca/types.h"
 
 namespace heca::daemon {
 
-enum class Transport : std::uint8_t { kInvalid = 0, kAuto = 1, kTcp = 2, kRdma = 3 };
 enum class LogLevel : std::uint8_t { kInvalid = 0, kTrace, kDebug, kInfo, kWarn, kError };
 
 /// Another hecad, of the static peer list.
@@ -44,7 +44,7 @@ struct Config {
   // Peers.
   std::string control_listen = "127.0.0.1:7300";
   std::string data_listen = "127.0.0.1:7301";
-  Transport transport = Transport::kAuto;
+  TransportChoice transport = TransportChoice::kAuto;
   std::vector<Peer> peers;
   // Sponsor.
   Bytes donate{0};

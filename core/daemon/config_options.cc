@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -230,11 +231,11 @@ std::vector<Option> MakeOptions() {
            &Config::control_listen, CheckAddress),
       Text({"data-listen", kPeers, "HOST:PORT", "Where peers read and write lent pages. Same remark."},
            &Config::data_listen, CheckAddress),
-      Choice<Transport>({"transport", kPeers, "auto|tcp|rdma",
+      Choice<TransportChoice>({"transport", kPeers, "auto|tcp|rdma",
                          "How pages travel. auto: by RDMA where both ends have a device, else by TCP. rdma: by nothing else. The "
                          "port for RDMA is the one after data-listen's."},
                         &Config::transport,
-                        {{"auto", Transport::kAuto}, {"tcp", Transport::kTcp}, {"rdma", Transport::kRdma}}),
+                        {std::begin(kTransportChoices), std::end(kTransportChoices)}),
       Size({"donate", kSponsor, "SIZE", "Memory lent to other nodes. 0: none."}, &Config::donate, Bytes(0),
            Bytes(1ULL << 50), unit),
       Text({"slab-dir", kSponsor, "DIR", "Where lent memory lies: a tmpfs, so that a restart keeps it."},

@@ -20,16 +20,6 @@ namespace {
 /// Calls that still run at a stop are cancelled after this; VMs wait meanwhile, so it is short.
 constexpr Millis kStopPatience{500};
 
-node::TransportChoice ToChoice(Transport transport) {
-  switch (transport) {
-    case Transport::kAuto: return node::TransportChoice::kAuto;
-    case Transport::kTcp: return node::TransportChoice::kTcp;
-    case Transport::kRdma: return node::TransportChoice::kRdma;
-    case Transport::kInvalid: break;
-  }
-  return node::TransportChoice::kInvalid;
-}
-
 node::NodeConfig ToNodeConfig(const Config& config) {
   node::NodeConfig made;
   made.name = config.name;
@@ -40,7 +30,7 @@ node::NodeConfig ToNodeConfig(const Config& config) {
   made.socket = config.socket;
   made.control_listen = config.control_listen;
   made.data_listen = config.data_listen;
-  made.transport = ToChoice(config.transport);
+  made.transport = config.transport;
   for (const Peer& peer : config.peers) made.peers.push_back({peer.name, peer.address, peer.failure_domain});
   made.donate = config.donate;
   made.slab_dir = config.slab_dir;

@@ -17,16 +17,6 @@ namespace {
 constexpr std::pair<std::string_view, MigrationMode> kModes[] = {{"post-copy", MigrationMode::kPostCopy},
                                                                  {"hybrid", MigrationMode::kHybrid},
                                                                  {"pre-copy", MigrationMode::kPreCopy}};
-constexpr std::pair<std::string_view, Transport> kTransports[] = {
-    {"auto", Transport::kAuto}, {"rdma", Transport::kRdma}, {"tcp", Transport::kTcp}};
-
-template <class Words, class Value>
-std::string_view WordOf(const Words& words, Value value) {
-  for (const auto& [word, known] : words) {
-    if (known == value) return word;
-  }
-  return "";
-}
 
 template <class Words, class Value>
 Status SetWord(const Words& words, std::string_view name, std::string_view text, std::optional<Value>& to) {
@@ -54,8 +44,12 @@ Status SetReplicas(std::string_view text, std::optional<std::uint32_t>& to) {
 
 }  // namespace
 
-std::string_view ToString(MigrationMode mode) { return WordOf(kModes, mode); }
-std::string_view ToString(Transport transport) { return WordOf(kTransports, transport); }
+std::string_view ToString(MigrationMode mode) {
+  for (const auto& [word, known] : kModes) {
+    if (known == mode) return word;
+  }
+  return "";
+}
 
 Status SetWish(MemoryWish& wish, std::string_view name, std::string_view value) {
   if (name == "ratio") {
@@ -73,7 +67,7 @@ Status SetWish(MemoryWish& wish, std::string_view name, std::string_view value) 
   }
   if (name == "replicas") return SetReplicas(value, wish.replicas);
   if (name == "migration") return SetWord(kModes, name, value, wish.migration);
-  if (name == "transport") return SetWord(kTransports, name, value, wish.transport);
+  if (name == "transport") return SetWord(kTransportChoices, name, value, wish.transport);
   const std::vector<std::string_view> known = {"ratio", "local", "replicas", "migration", "transport"};
   const std::string_view nearest = Nearest(name, known);
   return {ErrorCode::kInvalidArgument,

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/size.h"
+#include "base/transport_choice.h"
 #include "heca/status.h"
 #include "heca/types.h"
 
@@ -15,12 +16,9 @@ namespace heca::domain {
 
 /// How RAM goes to another host. "post-copy", "hybrid", "pre-copy".
 enum class MigrationMode : std::uint8_t { kInvalid = 0, kPostCopy = 1, kHybrid = 2, kPreCopy = 3 };
-/// How pages go to a sponsor. "auto", "rdma", "tcp".
-enum class Transport : std::uint8_t { kInvalid = 0, kAuto = 1, kRdma = 2, kTcp = 3 };
 
-/// The words above; "" for kInvalid.
+/// The word; "" for kInvalid.
 [[nodiscard]] std::string_view ToString(MigrationMode mode);
-[[nodiscard]] std::string_view ToString(Transport transport);
 
 /// A slip of the keyboard is seen; nobody keeps more copies of a page.
 inline constexpr std::uint32_t kMaxReplicas = 8;
@@ -30,7 +28,7 @@ struct MemoryWish {
   std::optional<Bytes> local;  ///< not zero
   std::optional<std::uint32_t> replicas;  ///< 1 to kMaxReplicas
   std::optional<MigrationMode> migration;
-  std::optional<Transport> transport;
+  std::optional<TransportChoice> transport;  ///< how pages go to a sponsor
   bool operator==(const MemoryWish&) const = default;
 };
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/transport_choice.h"
 #include "control/migration_api.h"
 #include "control/node_api.h"
 #include "control/sponsor_api.h"
@@ -27,14 +28,6 @@ struct PeerConfig {
   std::string name;
   std::string address;  ///< of its control plane, HOST:PORT
   std::string failure_domain;
-};
-
-/// How pages travel.
-enum class TransportChoice : std::uint8_t {
-  kInvalid = 0,
-  kAuto = 1,  ///< the best that both ends have
-  kTcp = 2,
-  kRdma = 3,
 };
 
 /// What a node needs to know; hecad's config (daemon/config.h) explains each value.

@@ -72,6 +72,7 @@ Status Node::OnDomain(const control::DomainEvent& event) {
   spec.domain = event.domain;
   spec.local_limit = memory.wish.local;
   spec.ratio = memory.wish.ratio;
+  spec.transport = memory.wish.transport.value_or(TransportChoice::kAuto);
   NobodyAsks nobody;
   return Attach(spec, nobody).status();
 }

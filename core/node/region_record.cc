@@ -30,6 +30,7 @@ std::string Encode(const RegionRecord& record) {
                 {"page_size", record.page_size},
                 {"limit", record.limit},
                 {"page_loss", static_cast<int>(record.page_loss)},
+                {"transport", ToString(record.transport)},
                 {"vm_stopped", record.vm_stopped},
                 {"capture_stop_ns", record.capture_stop_ns},
                 {"attached_at_s", record.attached_at_s},
@@ -66,9 +67,13 @@ Result<RegionRecord> Decode(const std::string& text) {
                                           block.at("bytes"), block.at("file_offset"), block.at("inode")});
     }
     record.lease = LeaseFromJson(from.at("lease"));
-    record.handed_over = from.value("handed_over", false);  // these three are younger than the first release
+    record.handed_over = from.value("handed_over", false);  // these four are younger than the first release
     record.image_slots = from.value("image_slots", 0U);
     if (from.contains("image")) record.image = LeaseFromJson(from.at("image"));
+    record.transport = TransportChoiceOf(from.value("transport", std::string("auto")));
+    if (record.transport == TransportChoice::kInvalid) {
+      return Status(ErrorCode::kDataLoss, "the record has no valid transport");
+    }
     if (record.phase < RecordPhase::kAttaching || record.phase > RecordPhase::kLeaving) {
       return Status(ErrorCode::kDataLoss, "the record has no valid phase");
     }

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/transport_choice.h"
 #include "control/node_types.h"
 #include "control/sponsor_api.h"
 #include "heca/status.h"
@@ -56,6 +57,7 @@ struct RegionRecord {
   std::uint64_t page_size = 0;
   std::uint64_t limit = 0;
   control::PageLoss page_loss = control::PageLoss::kWait;
+  TransportChoice transport = TransportChoice::kAuto;  ///< the region's own, before the node's narrows it
   bool vm_stopped = false;  ///< by us, because pages were out of reach: to be resumed by us
   std::int64_t capture_stop_ns = 0;
   std::int64_t attached_at_s = 0;  ///< Unix time

@@ -52,7 +52,9 @@ Result<std::unique_ptr<Session>> Session::Arrive(const SessionContext& context, 
   if (request.governed) {
     spec.local_limit = request.governed->limit;
     spec.page_loss = request.governed->page_loss;
+    spec.transport = request.governed->transport;
   }
+  HECA_RETURN_IF_ERROR(context.sponsors.Check(spec.transport));
   HECA_ASSIGN_OR_RETURN(RegionRecord record, NewRecord(target, spec));
   std::unique_ptr<Session> session(new Session(context, std::move(record)));
   Status status = session->FindMemory(spec);

@@ -57,6 +57,7 @@ Result<RegionRecord> Session::NewRecord(const AttachTarget& target, const contro
   record.domain = spec.domain;
   record.qmp_socket = spec.qmp_socket.empty() ? identity.qmp_path : spec.qmp_socket;
   record.page_loss = spec.page_loss == control::PageLoss::kInvalid ? control::PageLoss::kWait : spec.page_loss;
+  record.transport = spec.transport;
   record.attached_at_s = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
   record.name = target.region;
   if (identity.is_qemu && record.qmp_socket.empty()) {
@@ -92,6 +93,7 @@ Status RefuseWhatWasLeft(const RegionJournal& journal, const RegionRecord& wante
 
 Result<std::unique_ptr<Session>> Session::Attach(const SessionContext& context, const AttachTarget& target,
                                                  const control::AttachSpec& spec, control::ProgressSink& progress) {
+  HECA_RETURN_IF_ERROR(context.sponsors.Check(spec.transport));
   HECA_ASSIGN_OR_RETURN(RegionRecord record, NewRecord(target, spec));
   HECA_RETURN_IF_ERROR(RefuseWhatWasLeft(context.journal, record));
   std::unique_ptr<Session> session(new Session(context, std::move(record)));
@@ -158,7 +160,7 @@ Status Session::ReserveAndConnect(const control::AttachSpec& spec) {
   request.region = name_;
   request.page_size = page_size_;
   request.slots = SlotsFor(Bytes(record_.limit));
-  HECA_ASSIGN_OR_RETURN(const BorrowedLease borrowed, context_.sponsors.Borrow(spec.sponsors, request));
+  HECA_ASSIGN_OR_RETURN(const BorrowedLease borrowed, context_.sponsors.Borrow(spec.sponsors, request, record_.transport));
   return Connect(borrowed.sponsor, borrowed.address, borrowed.lease);
 }
 
@@ -244,7 +246,7 @@ store::RemoteOptions Session::StoreOptions(const LeaseRecord& lease) const {
   store::RemoteOptions options;
   options.sponsor = lease.sponsor;
   options.owner_boot_id = context_.boot_id;
-  options.dialers = context_.sponsors.dialers();
+  options.dialers = context_.sponsors.dialers(record_.transport);
   return options;
 }
 

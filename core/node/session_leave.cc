@@ -54,7 +54,8 @@ Status Session::BeginLeave() {
 
 control::Governed Session::Handed() const {
   const std::lock_guard lock(record_mutex_);
-  return {record_.lease.sponsor, record_.lease.address, record_.lease.lease, Bytes(record_.limit), record_.page_loss};
+  return {record_.lease.sponsor, record_.lease.address, record_.lease.lease, Bytes(record_.limit), record_.page_loss,
+          record_.transport};
 }
 
 namespace {

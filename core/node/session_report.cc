@@ -62,13 +62,13 @@ control::RegionInfo Session::Info() const {
     store.epoch = record_.lease.lease.key.epoch;
     store.reserved = Bytes(static_cast<std::uint64_t>(record_.lease.lease.slots) * page_size_.value());
   }
-  store.transport = "tcp";
   if (const auto governance = Governing()) {
     const fault::EngineStats stats = governance->engine->Stats();
     const auto bytes = [&](std::uint64_t pages) { return Bytes(pages * page_size_.value()); };
     info.io_rule = governance->guard->Describe();
     info.away = bytes(stats.pages.Of(PageState::kAway) + stats.pages.Of(PageState::kPrefetching));
     info.lost = bytes(stats.pages.Of(PageState::kLost) + stats.pages.Of(PageState::kPoisoned));
+    store.transport = governance->store->Transport();
     store.used = bytes(stats.slots_used);
     store.state = StateOf(governance->pages().Health());
     if (info.state == control::RegionState::kStalled) {

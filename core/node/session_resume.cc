@@ -179,6 +179,10 @@ Status Session::ResumeMemory() {
 Status Session::ResumeStore() {
   if (making_) return Status();  // an attempt before this one has made it, and it may be taking the lease over already
   HECA_ASSIGN_OR_RETURN(const control::TakeOverRequest request, ClaimLease(record_.lease, record_.handed_over));
+  // Taken back all the same: its lease is kept, and what is here goes on. What is away waits for another choice.
+  if (const Status can = context_.sponsors.Check(record_.transport); !can.ok()) {
+    Tell(control::Severity::kError, control::EventKind::kAlarm, "its pages cannot travel: " + can.ToString());
+  }
   auto making = std::make_shared<Governance>();
   if (record_.image) {
     HECA_ASSIGN_OR_RETURN(const control::TakeOverRequest image, ClaimLease(*record_.image, false));

@@ -3,8 +3,12 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include "cluster/choose_sponsors.h"
 #include "control/sponsor_client.h"
+#include "transport/rdma/devices.h"
 
 namespace heca::node {
 namespace {
@@ -37,11 +41,44 @@ Result<std::unique_ptr<Sponsors>> Sponsors::Create(const NodeConfig& config, clu
   return sponsors;
 }
 
-std::vector<store::NamedDialer> Sponsors::dialers() {
+Status Sponsors::Check(TransportChoice own) const {
+  const auto both_allow = [&](TransportChoice way) { return Allows(transport_, way) && Allows(own, way); };
+  if (both_allow(TransportChoice::kTcp)) return Status();
+  if (!both_allow(TransportChoice::kRdma)) {
+    return {ErrorCode::kFailedPrecondition,
+            fmt::format("transport {} was asked for, and this hecad's is {}: leave it out, or set transport = \"auto\" in "
+                        "hecad.toml and restart hecad",
+                        ToString(own), ToString(transport_))};
+  }
+  HECA_ASSIGN_OR_RETURN(const auto devices, transport::RdmaDevices());
+  if (!devices.empty()) return Status();
+  return {ErrorCode::kFailedPrecondition,
+          "only RDMA is allowed, by --transport or by hecad.toml, and this host has no RDMA device (hecactl doctor shows "
+          "them): say transport auto or tcp"};
+}
+
+std::vector<store::NamedDialer> Sponsors::dialers(TransportChoice own) {
   std::vector<store::NamedDialer> all;
-  if (transport_ != TransportChoice::kTcp) all.push_back({"rdma", &rdma_});
-  if (transport_ != TransportChoice::kRdma) all.push_back({"tcp", &tcp_});
+  const auto add = [&](TransportChoice way, transport::Dialer& dialer) {
+    if (Allows(transport_, way) && Allows(own, way)) all.push_back({std::string(ToString(way)), &dialer});
+  };
+  add(TransportChoice::kRdma, rdma_);
+  add(TransportChoice::kTcp, tcp_);
   return all;
+}
+
+Status Sponsors::CheckOffers(control::SponsorApi& client, TransportChoice own) const {
+  const TransportChoice forced = own == TransportChoice::kAuto ? transport_ : own;
+  if (forced == TransportChoice::kAuto) return Status();
+  HECA_ASSIGN_OR_RETURN(const control::SponsorInfo about, client.Describe());
+  std::vector<std::string> offered;
+  for (const auto& endpoint : about.endpoints) {
+    if (endpoint.transport == ToString(forced)) return Status();
+    offered.push_back(endpoint.transport);
+  }
+  return {ErrorCode::kFailedPrecondition, fmt::format("lends over {} and not over {}",
+                                                      offered.empty() ? "nothing" : fmt::format("{}", fmt::join(offered, ", ")),
+                                                      ToString(forced))};
 }
 
 std::vector<cluster::Member> Sponsors::Order(const control::ReserveRequest& request, std::string& passed_over) {
@@ -72,7 +109,7 @@ Result<cluster::PeerConfig> Sponsors::Resolve(const std::string& name) const {
 }
 
 Result<BorrowedLease> Sponsors::Borrow(const std::vector<std::string>& wanted,
-                                       const control::ReserveRequest& request) {
+                                       const control::ReserveRequest& request, TransportChoice own) {
   std::string refusals;
   std::vector<cluster::PeerConfig> tries;
   for (const auto& name : wanted) {
@@ -85,10 +122,14 @@ Result<BorrowedLease> Sponsors::Borrow(const std::vector<std::string>& wanted,
   ErrorCode code = ErrorCode::kResourceExhausted;
   for (const auto& peer : tries) {
     HECA_ASSIGN_OR_RETURN(const auto client, Client(peer.endpoint));
-    auto lease = client->Reserve(request);
-    if (lease.ok()) return BorrowedLease{peer.name, peer.endpoint, std::move(*lease)};
-    code = lease.status().code();
-    refusals.append(refusals.empty() ? "" : "; ").append(peer.name).append(": ").append(lease.status().message());
+    Status refusal = CheckOffers(*client, own);
+    if (refusal.ok()) {
+      auto lease = client->Reserve(request);
+      if (lease.ok()) return BorrowedLease{peer.name, peer.endpoint, std::move(*lease)};
+      refusal = lease.status();
+    }
+    code = refusal.code();
+    refusals.append(refusals.empty() ? "" : "; ").append(peer.name).append(": ").append(refusal.message());
   }
   return Status(code, "no sponsor lends what region '" + request.region + "' needs: " +
                           (refusals.empty() ? "there are no peers; add [[peer]] to hecad.toml" : refusals));

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/transport_choice.h"
 #include "cluster/static_members.h"
 #include "control/node_types.h"
 #include "control/sponsor_api.h"
@@ -34,19 +35,25 @@ class Sponsors {
   static Result<std::unique_ptr<Sponsors>> Create(const NodeConfig& config, cluster::OnChange on_change);
 
   /// Reserves at the best of `wanted` (peer names or HOST:PORT, tried in their order; empty: any peer, by free memory
-  /// and failure domain). On failure the text says what each answered.
-  Result<BorrowedLease> Borrow(const std::vector<std::string>& wanted, const control::ReserveRequest& request);
+  /// and failure domain). One that `own` forces no way to is passed over. On failure the text says what each answered.
+  Result<BorrowedLease> Borrow(const std::vector<std::string>& wanted, const control::ReserveRequest& request,
+                               TransportChoice own);
   /// A peer by its name, or by HOST:PORT of its control plane.
   [[nodiscard]] Result<cluster::PeerConfig> Resolve(const std::string& name) const;
   /// A client of the sponsor at `address`; does not connect.
   static Result<std::unique_ptr<control::SponsorApi>> Client(const std::string& address);
   [[nodiscard]] std::vector<control::PeerInfo> Peers() const;
-  /// The ways to a sponsor's data ports that this node may take.
-  [[nodiscard]] std::vector<store::NamedDialer> dialers();
+  /// Whether pages of a region that asks for `own` can travel at all: kFailedPrecondition, with a remedy, where this node's
+  /// choice excludes it, or RDMA is forced and there is no device.
+  [[nodiscard]] Status Check(TransportChoice own) const;
+  /// The ways to a sponsor's data ports that both this node and such a region may take; none: they exclude each other.
+  [[nodiscard]] std::vector<store::NamedDialer> dialers(TransportChoice own);
 
  private:
   explicit Sponsors(const NodeConfig& config)
       : transport_(config.transport), own_domain_(config.failure_domain), random_(std::random_device()()) {}
+  /// Of the sponsor behind `client`, where one way is forced.
+  [[nodiscard]] Status CheckOffers(control::SponsorApi& client, TransportChoice own) const;
   [[nodiscard]] std::vector<cluster::Member> Order(const control::ReserveRequest& request, std::string& passed_over);
 
   const TransportChoice transport_;

@@ -99,6 +99,16 @@ control::Lease Connector::lease() const {
   return lease_;
 }
 
+Status Connector::trouble() const {
+  const std::lock_guard lock(mutex_);
+  return trouble_;
+}
+
+void Connector::Note(const Status& trouble) {
+  const std::lock_guard lock(mutex_);
+  trouble_ = trouble;
+}
+
 Status Connector::terminal() const {
   const std::lock_guard lock(mutex_);
   return terminal_;
@@ -185,14 +195,14 @@ void Connector::TryTakeOver(Time now) {
   const auto lease = sponsor_.TakeOver(*take_over_);
   if (lease.ok()) {
     take_over_.reset();
-    trouble_ = Status();
+    Note(Status());
     Learn(*lease);
     next_renew_ = now + lease->time_to_live / 3;
     if (observer_ != nullptr) observer_->OnLease(*lease);
     return;
   }
-  trouble_ = lease.status();
-  if (IsLost(trouble_)) return;
+  Note(lease.status());
+  if (IsLost(lease.status())) return;
   take_over_pause_ = Longer(take_over_pause_);
   next_take_over_ = Clock::now() + take_over_pause_;
 }
@@ -205,29 +215,30 @@ void Connector::TryRenew(Time now) {
     next_renew_ = now + std::max(renewed->time_to_live / 3, options_.first_pause);
     return;
   }
-  trouble_ = renewed.status();
-  if (IsLost(trouble_)) return;
+  Note(renewed.status());
+  if (IsLost(renewed.status())) return;
   renew_pause_ = Longer(renew_pause_);
   next_renew_ = Clock::now() + renew_pause_;
 }
 
 void Connector::TryConnect(Wanted& wanted, Time now) {
   wanted.link->Bury();
-  auto channel = Connect(wanted.link->name());
-  if (channel.ok()) {
+  auto connected = Connect(wanted.link->name());
+  if (connected.ok()) {
     wanted.pause = Millis(0);
     wanted.last_progress = now;
     wanted.seen_completions = wanted.link->completions();
-    wanted.link->Hand(std::move(channel).value());
+    wanted.link->Hand(std::move(connected->channel), std::move(connected->transport));
     return;
   }
-  trouble_ = channel.status();
+  Note(connected.status());
   wanted.pause = Longer(wanted.pause);
   wanted.next_try = Clock::now() + wanted.pause;
 }
 
-Result<std::unique_ptr<transport::Channel>> Connector::Connect(const StreamName& name) {
-  Status last(ErrorCode::kUnsupported, fmt::format("sponsor {} offers no transport that this host speaks", options_.sponsor),
+Result<Connector::Connected> Connector::Connect(const StreamName& name) {
+  Status last(ErrorCode::kUnsupported,
+              fmt::format("sponsor {} offers no transport that may be used: here {}", options_.sponsor, Allowed()),
               ErrorScope::kConnection);
   for (std::size_t tried = 0;; ++tried) {
     const control::LeaseKey key = lease().key;
@@ -245,7 +256,7 @@ Result<std::unique_ptr<transport::Channel>> Connector::Connect(const StreamName&
                                             Deadline::After(options_.dial_timeout));
     if (channel.ok()) {
       if (tried > 0) TellFallback(ways[tried].transport, last);
-      return channel;
+      return Connected{ways[tried].transport, std::move(*channel)};
     }
     last = channel.status();
     if (tried + 1 == ways.size()) return last;
@@ -260,6 +271,12 @@ std::vector<Connector::Way> Connector::Ways(const control::DataGrant& grant) con
     }
   }
   return ways;
+}
+
+std::string Connector::Allowed() const {
+  std::string names;
+  for (const auto& mine : options_.dialers) names += (names.empty() ? "" : " or ") + mine.transport;
+  return names.empty() ? "none may" : names + " may";
 }
 
 void Connector::TellFallback(const std::string& transport, const Status& why) {
@@ -292,7 +309,7 @@ void Connector::TellHealth() {
   if (health_.exchange(health, std::memory_order_acq_rel) == health || observer_ == nullptr) return;
   if (end.code() == ErrorCode::kAborted) return;  // closed by its owner, who knows
   const bool good = health == StoreHealth::kGood;
-  observer_->OnHealth(health, health == StoreHealth::kLost ? end : good ? Status() : trouble_);
+  observer_->OnHealth(health, health == StoreHealth::kLost ? end : good ? Status() : trouble());
 }
 
 }  // namespace heca::store

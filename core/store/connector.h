@@ -78,6 +78,8 @@ class Connector {
   /// Null while there is hope.
   [[nodiscard]] Status terminal() const;
   [[nodiscard]] std::vector<LinkInfo> Links() const;
+  /// The last failure of a call or a dial; null: there was none.
+  [[nodiscard]] Status trouble() const;
   [[nodiscard]] const RemoteOptions& options() const { return options_; }
 
  private:
@@ -99,7 +101,11 @@ class Connector {
   void TryTakeOver(Time now);
   void TryRenew(Time now);
   void TryConnect(Wanted& wanted, Time now);
-  Result<std::unique_ptr<transport::Channel>> Connect(const StreamName& name);
+  struct Connected {
+    std::string transport;
+    std::unique_ptr<transport::Channel> channel;
+  };
+  Result<Connected> Connect(const StreamName& name);
   struct Way {
     std::string transport;
     transport::Dialer* dialer = nullptr;
@@ -107,13 +113,15 @@ class Connector {
   };
   /// To the sponsor's data ports that both ends know, the sponsor's best first.
   [[nodiscard]] std::vector<Way> Ways(const control::DataGrant& grant) const;
+  /// "rdma or tcp may", for people.
+  [[nodiscard]] std::string Allowed() const;
   void TellFallback(const std::string& transport, const Status& why);
   void WatchProgress(Wanted& wanted, Time now) const;
   /// True if the sponsor's answer means that the store is lost; ends everything then.
   bool IsLost(const Status& answer);
-  Status Told() const;
   void EndLinks(const Status& why);
   void TellHealth();
+  void Note(const Status& trouble);
   [[nodiscard]] Millis Longer(Millis pause) const;
 
   control::SponsorApi& sponsor_;
@@ -124,6 +132,7 @@ class Connector {
   mutable std::mutex mutex_;  ///< of what follows up to the blank line
   control::Lease lease_;
   Status terminal_;
+  Status trouble_;
   std::vector<std::shared_ptr<Link>> opened_;  ///< all links, for Links(); pruned when closed
   std::uint32_t next_stream_ = 1;
   bool held_;
@@ -139,7 +148,6 @@ class Connector {
   Millis take_over_pause_{0};
   Time next_renew_{};
   Millis renew_pause_{0};
-  Status trouble_;  ///< the last failure, for OnHealth
   bool told_fallback_ = false;
   std::thread thread_;
 };

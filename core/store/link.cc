@@ -45,10 +45,11 @@ void Link::Retire(std::unique_ptr<transport::Channel> channel) {
 
 void Link::Bury() { delete retired_.exchange(nullptr, std::memory_order_acq_rel); }
 
-void Link::Hand(std::unique_ptr<transport::Channel> channel) {
+void Link::Hand(std::unique_ptr<transport::Channel> channel, std::string transport) {
   {
     const std::lock_guard lock(text_mutex_);
     text_ = channel->Describe();
+    transport_ = std::move(transport);
     ++connects_;
   }
   wants_.store(false, std::memory_order_relaxed);
@@ -66,6 +67,7 @@ void Link::End(const Status& why) {
 LinkInfo Link::Info() const {
   const std::lock_guard lock(text_mutex_);
   return {text_,
+          transport_,
           name_.role,
           !wants_.load(std::memory_order_relaxed),
           bytes_read_.load(std::memory_order_relaxed),

@@ -25,6 +25,7 @@ namespace heca::store {
 /// For metrics and `hecactl nodes`.
 struct LinkInfo {
   std::string text;  ///< "tcp 127.0.0.1:40112 -> 127.0.0.1:7300 urgent"; empty: not connected yet
+  std::string transport;  ///< "tcp"; empty: not connected yet
   Role role = Role::kInvalid;
   bool connected = false;
   std::uint64_t bytes_read = 0;
@@ -73,7 +74,8 @@ class Link {
   [[nodiscard]] bool closed() const { return closed_.load(std::memory_order_acquire); }
   /// Destroys what the engine gave up.
   void Bury();
-  void Hand(std::unique_ptr<transport::Channel> channel);
+  /// `transport`: as in control::DataEndpoint.
+  void Hand(std::unique_ptr<transport::Channel> channel, std::string transport);
   void End(const Status& why);
   void Stall() { stalled_.store(true, std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t completions() const { return completions_.load(std::memory_order_relaxed); }
@@ -102,6 +104,7 @@ class Link {
   std::atomic<std::uint64_t> bytes_written_{0};
   mutable std::mutex text_mutex_;  ///< of what Info shows; never taken by the engine
   std::string text_;
+  std::string transport_;
   std::uint64_t connects_ = 0;
 };
 

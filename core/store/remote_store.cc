@@ -4,9 +4,12 @@
 #include <poll.h>
 
 #include <optional>
+#include <set>
+#include <string>
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "store/remote_reader.h"
 #include "store/remote_writer.h"
@@ -47,9 +50,11 @@ Result<std::shared_ptr<Link>> RemoteStore::OpenLink(Role role) {
   while (::poll(&waiter, 1, deadline.LeftMs()) <= 0) {
     if (!deadline.Passed()) continue;  // a signal
     link->Close();
+    const Status why = connector_->trouble();
     return Status(ErrorCode::kUnavailable,
-                  fmt::format("no data connection to sponsor {} within {} ms; is its data port reachable?",
-                              connector_->options().sponsor, connector_->options().open_wait.count()),
+                  fmt::format("no data connection to sponsor {} within {} ms{}; is its data port reachable?",
+                              connector_->options().sponsor, connector_->options().open_wait.count(),
+                              why.ok() ? "" : fmt::format(" ({})", why.message())),
                   ErrorScope::kConnection);
   }
   if (const Status* end = link->terminal()) {
@@ -70,6 +75,14 @@ Result<std::unique_ptr<PageReader>> RemoteStore::OpenReader(Role role) {
 Result<std::unique_ptr<PageWriter>> RemoteStore::OpenWriter() {
   HECA_ASSIGN_OR_RETURN(auto link, OpenLink(Role::kBulk));
   return std::unique_ptr<PageWriter>(std::make_unique<RemoteWriter>(std::move(link), page_size_));
+}
+
+std::string RemoteStore::Transport() const {
+  std::set<std::string> used;
+  for (const auto& link : connector_->Links()) {
+    if (!link.transport.empty()) used.insert(link.transport);
+  }
+  return fmt::format("{}", fmt::join(used, "+"));
 }
 
 std::string RemoteStore::Describe() const {

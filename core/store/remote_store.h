@@ -56,6 +56,8 @@ class RemoteStore final : public PageStore {
   /// not done yet, call again; a lease that is unknown at the sponsor counts as given back.
   Status Free();
   [[nodiscard]] control::Lease lease() const { return connector_->lease(); }
+  /// What its connections use, or used last: "tcp", or "rdma+tcp" where they differ; empty: there was none yet.
+  [[nodiscard]] std::string Transport() const;
   [[nodiscard]] std::vector<LinkInfo> Links() const { return connector_->Links(); }
 
  private:

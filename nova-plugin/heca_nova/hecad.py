@@ -127,10 +127,12 @@ class Hecad:
     def departures(self) -> list[Departure]:
         return self._ask("listing migrations", lambda client: [_departure(info) for info in client.migrations()])
 
-    def attach(self, domain: str, *, local: int | None, ratio: tuple[int, int] | None, timeout: float) -> None:
-        """Governs a running domain and waits until it is within its limit."""
+    def attach(self, domain: str, *, local: int | None, ratio: tuple[int, int] | None, transport: str | None,
+               timeout: float) -> None:
+        """Governs a running domain and waits until it is within its limit. `transport` None: as hecad chooses."""
         text = f"{ratio[0]}:{ratio[1]}" if ratio else None
-        self._operate(f"attaching {domain}", timeout, lambda client: client.attach(domain=domain, local=local, ratio=text))
+        self._operate(f"attaching {domain}", timeout,
+                      lambda client: client.attach(domain=domain, local=local, ratio=text, transport=transport or "auto"))
 
     def limit(self, domain: str, size: int, *, timeout: float) -> None:
         self._operate(f"limiting {domain}", timeout, lambda client: client.limit(domain, size))

@@ -16,9 +16,8 @@ from heca_nova import sizes
 PREFIX = "heca:"
 LOCAL_PROPERTY = "heca:local"
 MIGRATIONS = ("post-copy", "hybrid", "pre-copy")
-# What hecad does so far; the metadata of a domain knows more words than these (core/domain/wish.h).
-TRANSPORTS = ("auto", "tcp")
-MAX_REPLICAS = 1
+TRANSPORTS = ("auto", "tcp", "rdma")
+MAX_REPLICAS = 1  # what hecad does so far; the metadata of a domain knows more (core/domain/wish.h)
 RESOURCE_REMOTE = "CUSTOM_HECA_REMOTE_MB"
 TRAIT = "CUSTOM_HECA"
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/size.h"
+#include "base/transport_choice.h"
 
 namespace py = pybind11;
 
@@ -87,6 +88,7 @@ control::AttachSpec AttachSpecOf(const py::dict& words) {
   spec.sponsors = Get<std::vector<std::string>>(words, "sponsors");
   spec.replicas = Get<std::uint32_t>(words, "replicas");
   spec.page_loss = EnumOf<control::PageLoss>("on_loss", Get<std::string>(words, "on_loss"));
+  spec.transport = EnumOf<TransportChoice>("transport", Get<std::string>(words, "transport"));
   for (auto& [name, value] : Get<std::map<std::string, std::string>>(words, "options")) {
     spec.options.emplace_back(name, std::move(value));
   }

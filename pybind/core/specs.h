@@ -25,8 +25,8 @@ template <class Enum>
   for (std::uint8_t number = 1;; ++number) {
     const auto value = static_cast<Enum>(number);
     const std::string_view known = ToString(value);
+    if (known == "unknown" || known.empty()) break;
     if (known == word) return value;
-    if (known == "unknown") break;
     words.append(words.empty() ? "" : ", ").append(known);
   }
   std::string text(name);

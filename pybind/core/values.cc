@@ -25,7 +25,7 @@ template <class Enum>
 void AddWords(std::map<std::string, std::vector<std::string>>& words, const char* type) {
   for (std::uint8_t number = 1;; ++number) {
     const std::string_view word = ToString(static_cast<Enum>(number));
-    if (word == "unknown") return;
+    if (word == "unknown" || word.empty()) return;
     words[type].emplace_back(word);
   }
 }
@@ -128,6 +128,7 @@ void BindWords(py::module_& module) {
   module.def("words", [] {
     std::map<std::string, std::vector<std::string>> words;
     AddWords<control::PageLoss>(words, "OnLoss");
+    AddWords<TransportChoice>(words, "TransportChoice");
     AddWords<control::LostPages>(words, "LostPages");
     AddWords<control::RegionState>(words, "RegionState");
     AddWords<control::StoreState>(words, "StoreState");

@@ -23,7 +23,7 @@ from heca.values import (
     RegionInfo,
     RegionStats,
 )
-from heca.words import LostPages, MigrationMode, OnLoss
+from heca.words import LostPages, MigrationMode, OnLoss, TransportChoice
 
 Size = Union[int, str]  # bytes, or a text such as "2GiB"
 
@@ -91,14 +91,16 @@ class Client:
         sponsors: Iterable[str] = (),
         replicas: int = 1,
         on_loss: OnLoss = "wait",
+        transport: TransportChoice = "auto",
         mapping: Optional[Mapping] = None,
         options: Optional[collections.abc.Mapping[str, str]] = None,
     ) -> Operation[RegionInfo]:
         """Takes the memory of a running VM or process under governance: of a libvirt domain or of a process, not both.
 
         region: its name; empty: the domain's name, or "pid-PID". local: what may stay here, or ratio as in "1:3"; neither:
-        everything, until limit() says otherwise. sponsors: peers or "HOST:PORT"; none: hecad chooses. options: as
-        `hecactl attach --option NAME=VALUE`. Refused up front, the guest untouched, when it cannot be governed or backed.
+        everything, until limit() says otherwise. sponsors: peers or "HOST:PORT"; none: hecad chooses. transport: narrows
+        what hecad may take. options: as `hecactl attach --option NAME=VALUE`. Refused up front, the guest untouched, when
+        it cannot be governed or backed.
         """
         chosen = mapping or Mapping()
         spec = {
@@ -111,6 +113,7 @@ class Client:
             "sponsors": list(sponsors),
             "replicas": replicas,
             "on_loss": on_loss,
+            "transport": transport,
             "mapping": (chosen.path, chosen.inode, chosen.address_begin, chosen.address_end),
             "options": dict(options or {}),
         }

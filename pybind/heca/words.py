@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Literal
 
 OnLoss = Literal["wait", "poison"]
+TransportChoice = Literal["auto", "tcp", "rdma"]
 LostPages = Literal["ask-again", "poison", "zero"]
 RegionState = Literal["attaching", "active", "detaching", "resuming", "stalled", "ending", "leaving", "invalid"]
 StoreState = Literal["good", "disconnected", "lost", "invalid"]

@@ -92,6 +92,12 @@ class GovernedProcess(TwoHecads):
         self.start_sponsor()
         self.goes_on()
 
+    def told(self, options: str) -> None:
+        """Both hecads anew, with other options."""
+        self._options = options
+        self.crash()
+        self.sponsor_crash()
+
     def both_crash(self, meanwhile: Callable[[], None]) -> None:
         self.kill_compute()
         self.kill_sponsor()

@@ -77,6 +77,17 @@ def test_every_question_in_words_and_as_json(socket: Path) -> None:
         assert hecactl(socket, "leases", "free", "7", "--force").returncode == 0
 
 
+def test_a_transport_is_one_of_three_words(socket: Path) -> None:
+    with fake_hecad(socket):
+        for way in ("auto", "tcp", "rdma"):
+            assert hecactl(socket, "attach", "--pid", "7", "--name", way, "--transport", way).returncode == 0
+        wrong = hecactl(socket, "attach", "--pid", "7", "--transport", "ib")
+        assert wrong.returncode == 2 and "--transport" in wrong.stderr
+    assert "--transport auto|tcp|rdma" in hecactl(socket, "attach", "--help").stdout
+    script = hecactl(socket, "completion", "bash").stdout
+    assert re.search(r"attach\) words=.*--transport", script) and '"auto tcp rdma"' in script
+
+
 def test_unreachable(socket: Path) -> None:
     ran = hecactl(socket, "status")
     assert ran.returncode == 3

@@ -97,7 +97,8 @@ class MemoryOps:
         wish = self.wish_now(instance, wish)
         LOG.info("Its memory is taken now", instance=instance)
         try:
-            self._hecad.attach(instance.name, local=wish.local, ratio=wish.ratio, timeout=self._options.attach_timeout)
+            self._hecad.attach(instance.name, local=wish.local, ratio=wish.ratio, transport=wish.transport,
+                               timeout=self._options.attach_timeout)
         except errors.HecadRefused as refused:
             if refused.code != "ALREADY_EXISTS":  # the hook was faster
                 raise

@@ -167,8 +167,9 @@ class FakeClient:
         self._reach("migrations")
         return list(self._node.departures)
 
-    def attach(self, *, domain: str, local: int | None = None, ratio: str | None = None) -> Operation:
-        self._reach("attach", domain, local, ratio)
+    def attach(self, *, domain: str, local: int | None = None, ratio: str | None = None,
+               transport: str = "auto") -> Operation:
+        self._reach("attach", domain, local, ratio, transport)
         node = self._node
         if domain in node.region_table:
             return Operation(error=AlreadyExists(f"a region '{domain}' exists already"))

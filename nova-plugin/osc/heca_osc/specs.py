@@ -27,8 +27,8 @@ REMOTE_SPEC = f"resources:{REMOTE_CLASS}"
 OWN = (RATIO, MIGRATION, REPLICAS, TRANSPORT, TRAIT_SPEC, LOCAL_SPEC, REMOTE_SPEC)
 
 MIGRATION_MODES = ("post-copy", "hybrid", "pre-copy")
-# What hecad does so far, and the driver takes (heca_nova/wish.py): one copy of a remote page, over TCP.
-TRANSPORTS = ("auto", "tcp")
+# What hecad does so far, and the driver takes (heca_nova/wish.py): one copy of a remote page.
+TRANSPORTS = ("auto", "tcp", "rdma")
 MAX_REPLICAS = 1
 
 # What hecad would refuse when the server starts is better refused now. Key: why.

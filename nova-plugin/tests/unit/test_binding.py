@@ -48,7 +48,7 @@ def test_a_real_hecad_is_asked(nodes: Any) -> None:
     assert peer.name == sponsor.name and not peer.itself
     assert hecad.regions() == [] and hecad.departures() == [] and hecad.region("nobody") is None
     with pytest.raises(errors.HecadRefused):
-        hecad.attach("nobody", local=None, ratio=(1, 3), timeout=10.0)
+        hecad.attach("nobody", local=None, ratio=(1, 3), transport="tcp", timeout=10.0)
     with pytest.raises(errors.HecadRefused) as refused:
         hecad.detach("nobody", timeout=10.0)
     assert refused.value.code == "NOT_FOUND"

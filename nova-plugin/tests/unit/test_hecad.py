@@ -50,7 +50,7 @@ def test_a_hecad_that_is_away_and_one_that_refuses(node: FakeHeca) -> None:
     hecad = Hecad("/s", 1.0, node)
     node.peers = []
     with pytest.raises(errors.HecadRefused, match=f"attaching {NAME}: no sponsor has") as refused:
-        hecad.attach(NAME, local=None, ratio=(1, 3), timeout=1.0)
+        hecad.attach(NAME, local=None, ratio=(1, 3), transport=None, timeout=1.0)
     assert refused.value.code == "RESOURCE_EXHAUSTED"
     node.away = True
     with pytest.raises(errors.HecadAway, match="is hecad running") as away:

@@ -97,14 +97,19 @@ def test_what_the_hook_has_governed_is_left_alone(memory: MemoryOps, node: FakeH
 def test_where_the_hook_did_not_run_it_is_taken_now(memory: MemoryOps, node: FakeHeca) -> None:
     memory.after_start(make_instance(), WISH)
     assert node.region_table[NAME].limit_bytes == 128 * MIB
-    assert ("attach", NAME, None, "1:3") in node.calls
+    assert ("attach", NAME, None, "1:3", "auto") in node.calls
 
 
 def test_with_the_servers_own_local_part(memory: MemoryOps, node: FakeHeca) -> None:
     instance = make_instance()
     instance.metadata = {"heca:local": "64MiB"}
     memory.after_start(instance, WISH)
-    assert ("attach", NAME, 64 * MIB, None) in node.calls
+    assert ("attach", NAME, 64 * MIB, None, "auto") in node.calls
+
+
+def test_with_the_flavors_transport(memory: MemoryOps, node: FakeHeca) -> None:
+    memory.after_start(make_instance(), Wish(ratio=(1, 3), transport="rdma"))
+    assert ("attach", NAME, None, "1:3", "rdma") in node.calls
 
 
 def test_a_server_of_which_only_migrations_are_hecas_is_not_attached(memory: MemoryOps, node: FakeHeca) -> None:

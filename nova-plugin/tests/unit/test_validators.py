@@ -9,9 +9,10 @@ from heca_nova import validators, wish
 BY_NAME = {validator.name: validator for validator in validators.register()}
 
 GOOD = [("ratio", "1:3"), ("ratio", "1000:1"), ("migration", "post-copy"), ("migration", "hybrid"),
-        ("migration", "pre-copy"), ("replicas", "1"), ("transport", "auto"), ("transport", "tcp")]
+        ("migration", "pre-copy"), ("replicas", "1"), ("transport", "auto"), ("transport", "tcp"),
+        ("transport", "rdma")]
 BAD = [("ratio", "3"), ("ratio", "0:1"), ("ratio", "1:1001"), ("migration", "postcopy"), ("replicas", "0"),
-       ("replicas", "2"), ("replicas", "x"), ("transport", "rdma")]
+       ("replicas", "2"), ("replicas", "x"), ("transport", "ib")]
 
 
 @pytest.mark.parametrize(("name", "value"), GOOD)

@@ -28,7 +28,7 @@ def test_only_migrations() -> None:
 
 @pytest.mark.parametrize(("key", "value", "reason"), [
     ("ratio", "3", "is not a ratio"), ("migration", "postcopy", "is not one of post-copy, hybrid, pre-copy"),
-    ("transport", "rdma", "is not one of auto, tcp"), ("replicas", "2", "this version keeps: 1"),
+    ("transport", "ib", "is not one of auto, tcp, rdma"), ("replicas", "2", "this version keeps: 1"),
     ("replicas", "0", "replicas"), ("replicas", "x", "replicas"), ("ration", "1:3", "unknown extra spec 'heca:ration'")])
 def test_bad_values_are_named(key: str, value: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):

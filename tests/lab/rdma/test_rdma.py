@@ -146,3 +146,17 @@ def test_detached_it_leaves_nothing_pinned(governed: GovernedProcess, machine: R
     for pid in (governed.compute, governed.sponsor):
         pinned = re.findall(r"VmPin:\s+(\d+)", machine.run(f"cat /proc/{pid}/status"))
         assert pinned == ["0"], f"{pid} keeps {pinned} KiB pinned"
+
+
+@pytest.mark.parametrize("way", ["tcp", "rdma"])
+def test_a_region_goes_by_its_own_choice_where_both_ends_have_both(governed: GovernedProcess, way: str) -> None:
+    for region in governed.hecactl("regions")["regions"]:
+        governed.hecactl(f"detach {region['name']}", 120)
+    governed.told("--transport auto")
+    governed.hecactl(f"attach --pid {governed.pid} --local 12MiB --name own --transport {way}")
+    governed.goes_on()
+    for _ in range(2):  # the second time after a crash of hecad
+        [store] = governed.hecactl("regions own")["regions"][0]["stores"]
+        assert store["transport"] == way
+        governed.crash()
+    assert governed.verify() == 0

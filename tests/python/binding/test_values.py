@@ -108,6 +108,8 @@ def test_moments_are_exact_and_in_utc() -> None:
         (lambda client: client.limit("vm1", 1 << 64), "is no size"),
         (lambda client: client.attach(pid=7, ratio="3"), "ratio: "),
         (lambda client: client.attach(pid=7, on_loss="panic"), "on_loss: 'panic' is none of: wait, poison"),
+        (lambda client: client.attach(pid=7, transport=""), "transport: '' is none of: auto, tcp, rdma"),
+        (lambda client: client.attach(pid=7, transport="ib"), "transport: 'ib' is none of: auto, tcp, rdma"),
         (lambda client: client.attach(pid=7, domain="vm1").result(), "exactly one|both|domain"),
         (lambda client: client.attach().result(), "pid|domain"),
         (lambda client: client.resolve("vm1", "pray"), "how: 'pray' is none of: ask-again, poison, zero"),

@@ -90,7 +90,7 @@ class App : public ::testing::Test {
 TEST_F(App, AttachPassesEverythingOn) {
   const Ran ran = Hecactl({"attach", "--domain", "vm1", "--name", "r1", "--ratio", "1:3", "--sponsor", "m1",
                            "--sponsor", "10.1.0.4:7300", "--qmp", "/run/q", "--map", "/dev/shm/x",
-                           "--on-loss", "poison", "--option", "a=b=c"});
+                           "--on-loss", "poison", "--transport", "rdma", "--option", "a=b=c"});
   EXPECT_EQ(ran.code, 0) << ran.err;
   EXPECT_THAT(ran.out, StartsWith("region r1: active\n"));
   const auto spec = fake_.last_spec().value();
@@ -104,6 +104,7 @@ TEST_F(App, AttachPassesEverythingOn) {
   EXPECT_EQ(spec.qmp_socket, "/run/q");
   EXPECT_EQ(spec.mapping.path, "/dev/shm/x");
   EXPECT_EQ(spec.page_loss, control::PageLoss::kPoison);
+  EXPECT_EQ(spec.transport, TransportChoice::kRdma);
   EXPECT_THAT(spec.options, ::testing::ElementsAre(::testing::Pair("a", "b=c")));
 }
 
@@ -112,6 +113,7 @@ TEST_F(App, AttachByPidWithALocalSize) {
   EXPECT_EQ(fake_.last_spec()->pid, 4711);
   EXPECT_EQ(fake_.last_spec()->local_limit.value().value(), 256 * kMiB);
   EXPECT_EQ(fake_.last_spec()->page_loss, control::PageLoss::kWait);
+  EXPECT_EQ(fake_.last_spec()->transport, TransportChoice::kAuto);
 }
 
 TEST_F(App, LimitAndDetach) {

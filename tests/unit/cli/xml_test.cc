@@ -122,7 +122,7 @@ TEST(Xml, UsageErrors) {
       {{"xml", "--local", "1G", "--ratio", "1:1"}, "hecactl: "},
       {{"xml", "--replicas", "9"}, "hecactl: xml: --replicas: '9' is not a whole number from 1 to 8"},
       {{"xml", "--migration", "copy"}, "hecactl: xml: --migration: 'copy' is not post-copy, hybrid, pre-copy"},
-      {{"xml", "--transport", "ib"}, "hecactl: xml: --transport: 'ib' is not auto, rdma, tcp"},
+      {{"xml", "--transport", "ib"}, "hecactl: xml: --transport: 'ib' is not auto, tcp, rdma"},
   };
   for (const auto& [args, text] : cases) {
     const Ran ran = Hecactl(kPlain, args);

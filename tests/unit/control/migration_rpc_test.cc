@@ -69,7 +69,7 @@ class MigrationRpc : public ::testing::Test {
 
 TEST_F(MigrationRpc, WhatIsHandedOverWithAGovernedVmIsCarried) {
   PrepareRequest sent = Request();
-  Governed governed{"m1", "10.1.0.9:7301", sent.image, Bytes(64 << 20), PageLoss::kPoison};
+  Governed governed{"m1", "10.1.0.9:7301", sent.image, Bytes(64 << 20), PageLoss::kPoison, TransportChoice::kTcp};
   governed.lease.key.id = LeaseId(8);
   sent.governed = governed;
   ASSERT_TRUE(client_->Prepare(sent).ok());
@@ -80,14 +80,19 @@ TEST_F(MigrationRpc, WhatIsHandedOverWithAGovernedVmIsCarried) {
   EXPECT_EQ(seen.lease.key.secret, governed.lease.key.secret);
   EXPECT_EQ(seen.limit, Bytes(64 << 20));
   EXPECT_EQ(seen.page_loss, PageLoss::kPoison);
+  EXPECT_EQ(seen.transport, TransportChoice::kTcp);
 
   Departing departing{sent.image, sent.blocks, governed};
   migrations_.DepartWith(departing);
   const auto departed = client_->Depart({"vm-1", "11111111-2222-3333-4444-555555555555", "c2", "10.1.0.3:7301"});
   ASSERT_TRUE(departed.ok()) << departed.status().ToString();
   EXPECT_EQ(departed->governed->sponsor, "m1");
+  EXPECT_EQ(departed->governed->transport, TransportChoice::kTcp);
 
   sent.region = "vm-2";
+  sent.governed->transport = static_cast<TransportChoice>(99);
+  EXPECT_EQ(client_->Prepare(sent).code(), ErrorCode::kInvalidArgument);
+  sent.governed->transport = TransportChoice::kTcp;
   sent.governed->limit = Bytes(0);
   EXPECT_EQ(client_->Prepare(sent).code(), ErrorCode::kInvalidArgument);
   sent.governed->limit = Bytes(64 << 20);

@@ -90,6 +90,7 @@ TEST_F(NodeRpc, AttachCarriesTheWholeSpecification) {
   spec.sponsors = {"m1", "10.0.0.2:7301"};
   spec.replicas = 2;
   spec.page_loss = PageLoss::kPoison;
+  spec.transport = TransportChoice::kRdma;
   spec.options = {{"prefetch", "off"}};
   RecordingProgress progress;
   const auto region = client_->Attach(spec, progress);
@@ -114,6 +115,7 @@ TEST_F(NodeRpc, AttachCarriesTheWholeSpecification) {
   EXPECT_EQ(seen.sponsors, spec.sponsors);
   EXPECT_EQ(seen.replicas, 2U);
   EXPECT_EQ(seen.page_loss, PageLoss::kPoison);
+  EXPECT_EQ(seen.transport, TransportChoice::kRdma);
   EXPECT_EQ(seen.options, spec.options);
 }
 
@@ -133,7 +135,9 @@ TEST_F(NodeRpc, BadSpecificationsAreRefusedBeforeTheyReachTheNode) {
   range.mapping = {"", 0, 2, 1};
   AttachSpec policy = Spec();
   policy.page_loss = static_cast<PageLoss>(99);
-  for (const AttachSpec& spec : {AttachSpec(), both, negative, name, two_limits, empty_ratio, range, policy}) {
+  AttachSpec transport = Spec();
+  transport.transport = static_cast<TransportChoice>(99);
+  for (const AttachSpec& spec : {AttachSpec(), both, negative, name, two_limits, empty_ratio, range, policy, transport}) {
     EXPECT_EQ(client_->Attach(spec, progress).status().code(), ErrorCode::kInvalidArgument);
   }
   EXPECT_EQ(client_->Limit("", Bytes(1), progress).status().code(), ErrorCode::kInvalidArgument);

@@ -67,7 +67,7 @@ TEST(ConfigOptions, SetsWhatItSays) {
   EXPECT_FALSE(config.reserve);
   EXPECT_EQ(config.lease.count(), 5);
   EXPECT_EQ(config.io_grace.count(), 250);
-  EXPECT_EQ(config.transport, Transport::kTcp);
+  EXPECT_EQ(config.transport, TransportChoice::kTcp);
   EXPECT_EQ(config.metrics_listen, "");
   EXPECT_EQ(config.log_level, LogLevel::kWarn);
   EXPECT_EQ(config.socket_mode, 0600U);

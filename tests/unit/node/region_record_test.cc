@@ -26,6 +26,7 @@ RegionRecord Sample() {
   record.page_size = 4096;
   record.limit = 256ULL << 20;
   record.page_loss = control::PageLoss::kPoison;
+  record.transport = TransportChoice::kTcp;
   record.vm_stopped = true;
   record.capture_stop_ns = 250000;
   record.attached_at_s = 1700000000;
@@ -47,6 +48,7 @@ TEST(RegionRecord, ComesBackAsItWasWritten) {
   EXPECT_EQ(Encode(*back), Encode(Sample()));
   EXPECT_EQ(back->lease.lease.key.secret, Sample().lease.lease.key.secret);
   EXPECT_EQ(back->blocks.size(), 2u);
+  EXPECT_EQ(back->transport, TransportChoice::kTcp);
 }
 
 TEST(RegionRecord, WhatCameWithAVmComesBackToo) {
@@ -67,13 +69,14 @@ TEST(RegionRecord, WhatCameWithAVmComesBackToo) {
 
 TEST(RegionRecord, ARecordOfTheFirstReleaseIsUnderstood) {
   std::string text = Encode(Sample());
-  for (const std::string key : {"\"handed_over\": false,", "\"image_slots\": 0,"}) {
+  for (const std::string key : {"\"handed_over\": false,", "\"image_slots\": 0,", "\"transport\": \"tcp\","}) {
     ASSERT_NE(text.find(key), std::string::npos);
     text.erase(text.find(key), key.size());
   }
   const auto back = Decode(text);
   ASSERT_TRUE(back.ok()) << back.status().ToString();
   EXPECT_EQ(back->image_slots, 0U);
+  EXPECT_EQ(back->transport, TransportChoice::kAuto);
   EXPECT_FALSE(back->image.has_value());
 }
 
@@ -81,6 +84,9 @@ TEST(RegionRecord, DamageIsNamed) {
   const std::string text = Encode(Sample());
   EXPECT_EQ(Decode(text.substr(0, text.size() / 2)).status().code(), ErrorCode::kDataLoss);
   EXPECT_EQ(Decode("").status().code(), ErrorCode::kDataLoss);
+  std::string carrier = text;
+  carrier.replace(carrier.find("\"tcp\""), 5, "\"pigeon\"");
+  EXPECT_EQ(Decode(carrier).status().code(), ErrorCode::kDataLoss) << "not taken for auto";
   for (const char* key : {"\"pid\"", "\"target_fd\"", "\"lease\"", "\"secret\"", "\"blocks\""}) {
     std::string damaged = text;
     damaged.replace(damaged.find(key), std::string(key).size(), "\"gone\"");

@@ -233,6 +233,7 @@ TEST_P(RemoteStoreTest, ExtendsAndGivesBack) {
   EXPECT_TRUE(Holds(SlotRange(257, 1), 1));
   EXPECT_EQ(store_->Extend(1'000'000).code(), ErrorCode::kResourceExhausted);
   EXPECT_NE(store_->Describe().find("m1"), std::string::npos);
+  EXPECT_EQ(store_->Transport(), GetParam() == Wire::kTcp ? "tcp" : "loopback");
   ASSERT_EQ(store_->Links().size(), 2u);
   EXPECT_GT(store_->Links()[0].bytes_read + store_->Links()[1].bytes_read, 0u);
   ASSERT_TRUE(store_->Free().ok());
@@ -265,6 +266,9 @@ TEST_P(RemoteStoreTest, OpenFailsWhereNoDataPortAnswers) {
   ASSERT_TRUE(store.ok());
   const auto reader = (*store)->OpenReader(Role::kUrgent);
   EXPECT_EQ(reader.status().code(), ErrorCode::kUnavailable);
+  EXPECT_NE(reader.status().message().find("offers no transport that may be used: here none may"), std::string_view::npos)
+      << reader.status().ToString();
+  EXPECT_EQ((*store)->Transport(), "");
   EXPECT_EQ((*store)->OpenReader(Role::kInvalid).status().code(), ErrorCode::kInvalidArgument);
 }
 
