@@ -8,8 +8,8 @@
 #include "control/convert_enum.h"
 #include "control/convert_migration.h"
 #include "control/convert_node.h"
-#include "control/credentials.h"
 #include "control/grpc_channel.h"
+#include "control/local_channel.h"
 #include "control/status_map.h"
 #include "control/stream_reader.h"
 #include "control/unary_call.h"
@@ -37,13 +37,14 @@ class NodeClient::Impl {
         silence_timeout_(options.silence_timeout),
         cancelled_(options.cancelled),
         peer_("hecad at " + options.socket_path),
-        stub_(v1::NodeService::NewStub(OpenChannel("unix:" + options.socket_path, CredentialsOfLocalClient()))) {}
+        channel_(options.socket_path) {}
 
   template <class Request, class Reply>
   Status Send(UnaryMethod<Stub, Request, Reply> method, const Request& request, Reply& reply) {
     grpc::ClientContext context;
     SetTimeout(context, call_timeout_);
-    const UnaryOutcome outcome = CallUnary(*stub_, method, context, request, reply, cancelled_);
+    const auto stub = ForOneCall();
+    const UnaryOutcome outcome = CallUnary(*stub, method, context, request, reply, cancelled_);
     if (outcome.cancelled) return Status(ErrorCode::kAborted, peer_ + ": the call was given up before it was answered");
     return Explain(outcome.status);
   }
@@ -51,10 +52,11 @@ class NodeClient::Impl {
   /// Attach, Limit, Detach and Migrate: progress goes to the sink, the rest of each message to `on_reply`.
   template <class Reply, class Start, class OnReply>
   Status Long(ProgressSink& progress, const Start& start, const OnReply& on_reply) {
+    const auto stub = ForOneCall();
     grpc::ClientContext context;
     const StreamOutcome outcome = ReadStream<Reply>(
         context, silence_timeout_,
-        [&](grpc::CompletionQueue* queue, void* tag) { return start(*stub_, &context, queue, tag); },
+        [&](grpc::CompletionQueue* queue, void* tag) { return start(*stub, &context, queue, tag); },
         [&](const Reply& reply) {
           if (!reply.progress().phase().empty()) progress.OnProgress(FromMessage(reply.progress()));
           on_reply(reply);
@@ -102,10 +104,11 @@ class NodeClient::Impl {
     v1::EventsRequest request;
     request.set_since(query.since);
     request.set_follow(query.follow);
+    const auto stub = ForOneCall();
     grpc::ClientContext context;
     const StreamOutcome outcome = ReadStream<v1::Event>(
         context, query.follow ? Millis::zero() : call_timeout_,
-        [&](grpc::CompletionQueue* queue, void* tag) { return stub_->AsyncEvents(&context, request, queue, tag); },
+        [&](grpc::CompletionQueue* queue, void* tag) { return stub->AsyncEvents(&context, request, queue, tag); },
         [&](const v1::Event& event) { return sink.OnEvent(FromMessage(event)); },
         [&] { return sink.Cancelled(); });
     if (outcome.end == StreamEnd::kCancelled) return Status();
@@ -116,6 +119,8 @@ class NodeClient::Impl {
   }
 
  private:
+  [[nodiscard]] std::unique_ptr<Stub> ForOneCall() { return v1::NodeService::NewStub(channel_.Get()); }
+
   [[nodiscard]] Status NoResult() const {
     return Status(ErrorCode::kInternal, peer_ + " ended the operation without a result", ErrorScope::kConnection);
   }
@@ -133,7 +138,7 @@ class NodeClient::Impl {
   const Millis silence_timeout_;
   const std::function<bool()> cancelled_;
   const std::string peer_;
-  const std::unique_ptr<Stub> stub_;
+  LocalChannel channel_;
 };
 
 Result<std::unique_ptr<NodeClient>> NodeClient::Create(const NodeClientOptions& options) {

@@ -14,13 +14,17 @@ class LabError(Exception):
     """Something in the lab did not happen in time, or died."""
 
 
+class TooLate(LabError):
+    """It did not happen in time."""
+
+
 def wait_until(condition: Callable[[], T | None], seconds: float, what: str, poll: float = 0.02) -> T:
-    """The first true value of `condition`; LabError after `seconds`. An error that it raises ends the wait."""
+    """The first true value of `condition`; TooLate after `seconds`. An error that it raises ends the wait."""
     end = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
-            raise LabError(f"{what}: not within {seconds:g} s")
+            raise TooLate(f"{what}: not within {seconds:g} s")
         time.sleep(poll)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from lab import guest_image
 from lab.commanded import CommandedProcess
-from lab.deadline import LabError, wait_until
+from lab.deadline import LabError, TooLate, wait_until
 
 
 class Process(Protocol):
@@ -46,7 +46,10 @@ class Workload:
     def alive_or_raise(self) -> None:
         code = self.process.poll()
         if code is not None:
-            raise LabError(f"{self.name} ended with {code}; last lines:\n" + "\n".join(self.text().splitlines()[-15:]))
+            raise LabError(f"{self.name} ended with {code}; last lines:\n{self.last_lines()}")
+
+    def last_lines(self) -> str:
+        return "\n".join(self.text().splitlines()[-15:])
 
     def ticks(self) -> list[Tick]:
         return [Tick(*map(int, found.groups())) for found in TICK.finditer(self.text())]
@@ -68,7 +71,10 @@ class Workload:
                     raise LabError(f"{self.name}: {text[text.index(PANIC):][:1000]}")
             return found
 
-        return wait_until(look, seconds, f"{self.name}: '{pattern}'", poll=0.05)
+        try:
+            return wait_until(look, seconds, f"{self.name}: '{pattern}'", poll=0.05)
+        except TooLate as error:
+            raise TooLate(f"{error}; last lines:\n{self.last_lines()}") from None
 
     def wait_ready(self, seconds: float = 90) -> None:
         self.wait_for(r"MEMVERIFY READY", seconds)

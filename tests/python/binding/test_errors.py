@@ -55,3 +55,22 @@ def test_a_code_of_a_newer_core_and_a_journey_between_processes() -> None:
         twin = pickle.loads(pickle.dumps(one))
         assert type(twin) is type(one) and str(twin) == str(one)
         assert (twin.code, twin.scope, twin.retryable, twin.errno) == (one.code, one.scope, one.retryable, one.errno)
+
+
+@pytest.mark.parametrize("killed", [True, False])
+@pytest.mark.parametrize("call", [lambda client: client.regions(), lambda client: client.attach(pid=7).result(),
+                                  lambda client: list(client.events())], ids=["regions", "attach", "events"])
+def test_a_restart_that_nobody_saw_costs_no_call(
+    fake: Callable[..., Fake], call: Callable[[heca.Client], object], killed: bool
+) -> None:
+    first = fake()
+    with heca.Client(first.socket) as client:
+        client.about()
+        if killed:
+            first.process.kill()
+        first.close()
+        second = Fake(first.socket)
+        try:
+            call(client)
+        finally:
+            second.close()

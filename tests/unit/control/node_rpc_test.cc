@@ -468,7 +468,23 @@ TEST_F(NodeRpc, ADeadHecadIsNamedAndARestartedOneIsFound) {
   EXPECT_NE(gone.message().find(socket_path_), std::string::npos) << gone.message();
   EXPECT_NE(gone.message().find("is hecad running"), std::string::npos) << gone.message();
   StartServer();
-  EXPECT_TRUE(Eventually([&] { return client_->About().ok(); }));
+  EXPECT_TRUE(client_->About().ok());
+}
+
+TEST_F(NodeRpc, ARestartThatNobodySawCostsNoCall) {
+  RecordingProgress progress;
+  RecordingEvents events;
+  const auto restart = [&] {
+    EXPECT_TRUE(client_->About().ok()) << "it has a connection";
+    server_.reset();
+    StartServer();
+  };
+  restart();
+  EXPECT_EQ(client_->Regions().status().ToString(), Status().ToString());
+  restart();
+  EXPECT_EQ(client_->Attach(Spec(), progress).status().ToString(), Status().ToString());
+  restart();
+  EXPECT_EQ(client_->Events({}, events).ToString(), Status().ToString());
 }
 
 }  // namespace
