@@ -115,15 +115,20 @@ class Intruder {
   [[nodiscard]] const wire::RdmaReply& reply() const { return introduced_.reply; }
   std::span<std::byte> landing() { return landing_.bytes(); }
 
-  Status Read(const wire::RemoteMemory& from, std::size_t size) { return link().Read(landing_.Part(0, size), from, kDone); }
+  Status Read(const wire::RemoteMemory& from, std::size_t size) {
+    link().Read(landing_.Part(0, size), from, kDone);
+    return link().Post();
+  }
   /// Done when a read behind it is: a write may count as sent before the peer has looked at it (iWARP).
   Status Write(const wire::RemoteMemory& to, std::size_t size) {
-    HECA_RETURN_IF_ERROR(link().Write(landing_.Part(0, size), to, Link::kUnsignalled));
-    return link().Read(landing_.Part(kPage, 16), introduced_.reply.directory, kDone);
+    link().Write(landing_.Part(0, size), to, Link::kUnsignalled);
+    link().Read(landing_.Part(kPage, 16), introduced_.reply.directory, kDone);
+    return link().Post();
   }
   Status Send(std::span<const std::byte> bytes) {
     std::ranges::copy(bytes, landing().begin());
-    return link().Send(landing_.Part(0, bytes.size()), Link::kUnsignalled);
+    link().Send(landing_.Part(0, bytes.size()), Link::kUnsignalled);
+    return link().Post();
   }
   /// How the connection ends; ok: what was asked for is done instead, kDeadlineExceeded: neither.
   Status Await() {
@@ -164,8 +169,8 @@ class RdmaAdversary : public ::testing::TestWithParam<std::string> {
     auto made = MakeRdmaHarness();
     ASSERT_TRUE(made.ok()) << made.status().ToString();
     harness_ = std::move(*made);
-    theirs_->LetBeReached();
-    ours_->LetBeReached();
+    theirs_->LetBeReached(kSlots);
+    ours_->LetBeReached(kSlots);
     auto dialled = Dial(Expect(kTheirs, Role::kBulk, theirs_));
     ASSERT_TRUE(dialled.ok()) << dialled.status().ToString();
     neighbour_ = std::make_unique<Neighbour>(std::move(*dialled));
