@@ -20,7 +20,7 @@ from results import from_gtest  # noqa: E402
 
 PROGRAMS = ["transport_test", "hecad", "hecactl"]
 CUT = "CutLinkIsNoticedWhateverTheChannelWaitsFor"
-TESTS_OF_EACH = 22  # of the conformance suite
+TESTS_OF_EACH = 23  # of the conformance suite
 ALONE_SKIPS = "nothing holds up a client that writes by itself"
 
 
