@@ -15,7 +15,7 @@
 
 namespace heca::transport {
 
-/// Slots that lie together in memory that stays where it is, and a byte for each that is not 0 once it is written: what a device
+/// Slots that lie together in memory that stays where it is, and a byte for each that is 1 once it is written, and else 0: what a device
 /// may be let reach without anybody asking the SlotMemory.
 struct Extent {
   Slot first;

@@ -62,7 +62,7 @@ struct DirectoryEntry {
   Slot first;
   std::uint32_t slots = 0;
   RemoteMemory pages;
-  RemoteMemory marks;  ///< a byte for each slot, not 0: written
+  RemoteMemory marks;  ///< a byte for each slot; 0: free, 1: written
   bool operator==(const DirectoryEntry&) const = default;
 };
 void EncodeDirectoryCount(std::uint32_t entries, std::span<std::byte, kDirectoryHeaderSize> out);

@@ -75,6 +75,11 @@ class FakeSlotMemory final : public transport::SlotMemory {
     const std::lock_guard lock(mutex_);
     return Written(slot);
   }
+  /// Its mark becomes what none is.
+  void Spoil(Slot slot) {
+    const std::lock_guard lock(mutex_);
+    marks_[slot.value() - 1] = std::byte{0x5C};
+  }
   /// ForRead waits until LetGo.
   void Hold() {
     const std::lock_guard lock(mutex_);

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "transport/rdma/one_sided.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
 namespace heca::transport::rdma {
 namespace {
 
+constexpr std::uint8_t kMarkFree = 0;
 constexpr std::uint8_t kMarkWritten = 1;
 /// Behind the pages, behind the marks, and one for each run of either.
 constexpr std::size_t kConfirmations = 2;
@@ -53,7 +56,12 @@ Status OneSided::Go(OperationInFlight& op, std::size_t index) {
   if (op.stage == Stage::kLooking) {
     const auto marks = scratch_.bytes().subspan(MarksAt(index), op.count);
     for (std::size_t i = 0; i < op.count; ++i) {
-      book_->Set(op.slots[i], marks[i] == std::byte{0} ? Mark::kFree : Mark::kWritten);
+      const auto mark = std::to_integer<std::uint8_t>(marks[i]);
+      if (mark != kMarkFree && mark != kMarkWritten) {
+        return {ErrorCode::kInternal, fmt::format("the mark of slot {} was read as {}, which none is", op.slots[i].value(), mark),
+                ErrorScope::kConnection};
+      }
+      book_->Set(op.slots[i], mark == kMarkFree ? Mark::kFree : Mark::kWritten);
     }
     return Move(op, index);
   }

@@ -4,6 +4,12 @@
 #include <algorithm>
 
 namespace heca::transport::rdma {
+namespace {
+
+/// The smallest page that a peer's memory may have; larger ones end at ends of such.
+constexpr std::uint64_t kMemoryPage = 4096;
+
+}  // namespace
 
 Status SlotMap::Load(std::span<const std::byte> directory) {
   HECA_ASSIGN_OR_RETURN(const auto count, wire::DecodeDirectoryCount(directory.first<wire::kDirectoryHeaderSize>()));
@@ -34,13 +40,15 @@ bool SlotMap::HasAll(std::span<const Slot> slots) const {
 SlotMap::Run SlotMap::RunAt(std::span<const Slot> slots, std::size_t begin) const {
   const wire::DirectoryEntry& entry = *Find(slots[begin]);
   const std::uint32_t index = slots[begin].value() - entry.first.value();
+  const std::uint64_t marks = entry.marks.address + index;
+  const std::uint64_t most = kMemoryPage - marks % kMemoryPage;
   std::size_t count = 1;
-  while (begin + count < slots.size() && slots[begin + count].value() == slots[begin].value() + count &&
+  while (count < most && begin + count < slots.size() && slots[begin + count].value() == slots[begin].value() + count &&
          index + count < entry.slots) {
     ++count;
   }
   return {begin, count, {entry.pages.address + std::uint64_t{index} * page_size_, entry.pages.key},
-          {entry.marks.address + index, entry.marks.key}};
+          {marks, entry.marks.key}};
 }
 
 }  // namespace heca::transport::rdma

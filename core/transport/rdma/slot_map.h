@@ -23,7 +23,8 @@ class SlotMap {
   /// Whether all of them are in it.
   [[nodiscard]] bool HasAll(std::span<const Slot> slots) const;
 
-  /// Slots that follow each other, in the list and at the sponsor.
+  /// Slots that follow each other, in the list and at the sponsor, and whose marks lie in one page of memory there: Soft-iWARP
+  /// answers a read of some bytes across the end of a page with other bytes (Linux 6.1, siw_try_1seg).
   struct Run {
     std::size_t begin = 0;  ///< in the list
     std::size_t count = 0;

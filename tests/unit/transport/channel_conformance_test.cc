@@ -317,6 +317,30 @@ TEST_P(ChannelConformance, WritesAndReleasesOfTheSameSlotTakeEffectInTheirOrder)
   EXPECT_EQ(ReadNow(*bulk, Slots(3, 1)).status().code(), ErrorCode::kDataLoss);
 }
 
+TEST_P(ChannelConformance, WhatIsWrittenIsKnownWhereverItsMarkLies) {
+  constexpr std::uint32_t kSlots = 2 * 4096 + 64;  // their marks reach over the ends of two pages at least
+  constexpr std::uint32_t kAtOnce = 7;             // in step with no page
+  UseMemory(kBasePage, kSlots, kSlots);
+  const auto written = [](std::uint32_t first) { return first / kAtOnce % 3 != 0; };
+  {
+    const auto bulk = Dial(Role::kBulk);
+    for (std::uint32_t first = 1; first + kAtOnce <= kSlots; first += kAtOnce) {
+      if (!written(first)) continue;
+      ASSERT_TRUE(WriteNow(*bulk, Slots(first, kAtOnce)).ok()) << first;
+    }
+  }
+  WaitForServedConnections(0);
+  const auto bulk = Dial(Role::kBulk);
+  for (std::uint32_t first = 1; first + kAtOnce <= kSlots; first += kAtOnce) {
+    SCOPED_TRACE(first);
+    if (written(first)) {
+      ExpectHolds(*bulk, Slots(first, kAtOnce));
+    } else {
+      ASSERT_EQ(ReadNow(*bulk, Slots(first, kAtOnce)).status().code(), ErrorCode::kDataLoss);
+    }
+  }
+}
+
 TEST_P(ChannelConformance, WhatIsThereIsSeenByOneThatHasNotWrittenIt) {
   {
     const auto bulk = Dial(Role::kBulk);

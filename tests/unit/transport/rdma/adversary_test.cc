@@ -7,6 +7,7 @@
 #include <spdlog/sinks/base_sink.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <functional>
 #include <mutex>
@@ -322,6 +323,18 @@ TEST_P(RdmaAdversary, OwnKeysAreWorthNothingBeyondTheirSlab) {
   ExpectRefused("a key that is none", [](Intruder& intruder, const auto& ours) {
     return intruder.Read({ours.pages.address, ours.pages.key ^ 0x5A}, kPage);
   });
+}
+
+TEST_P(RdmaAdversary, AMarkThatNoneIsIsNotBelieved) {
+  const auto dialled = Dial(Expect(kOurs, Role::kBulk, ours_));
+  ASSERT_TRUE(dialled.ok()) << dialled.status().ToString();
+  ours_->Spoil(Slot(2));
+  Recorder done;
+  const std::array<Slot, 1> slots{Slot(2)};
+  ASSERT_TRUE((*dialled)->Read(OpTag(1), slots).ok());
+  const Status ended = Drive(**dialled, done, [&] { return done.Has(1); });
+  EXPECT_EQ(ended.code(), ErrorCode::kInternal) << ended.ToString();
+  EXPECT_FALSE(done.Has(1));
 }
 
 TEST_P(RdmaAdversary, TheDirectoryIsNotWritten) {
