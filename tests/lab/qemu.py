@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -78,7 +79,7 @@ class Qemu:
         self._errors = (self.logs / f"{self.name}.qemu.log").open("wb")
         self.process: subprocess.Popen[bytes] = spawn(self._command(), self.user, stdin=subprocess.DEVNULL,
                                                       stdout=self._errors, stderr=self._errors, cwd="/")
-        self.guest = Workload(self.name, self.serial_log, self.process, self._type)
+        self.guest = Workload(self.name, self.serial_log, self.process, self._type, self._where_it_is)
         try:
             self.qmp = self._connect()
             self._serial = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -105,6 +106,17 @@ class Qemu:
         """The capability that must never be left on: a later save would write an image without RAM."""
         return any(one["capability"] == "x-ignore-shared" and one["state"]
                    for one in self.qmp.execute("query-migrate-capabilities"))
+
+    def _where_it_is(self) -> str:
+        """Of each virtual CPU the place, twice: the kernel lies where its symbols say (nokaslr)."""
+        def look() -> list[str]:
+            text = str(self.qmp.execute("human-monitor-command", command_line="info registers -a"))
+            return re.findall(r"RIP=\S+ RFL=\S+|HLT=\d", text)
+
+        try:
+            return f"{self.run_state()}; {look()}; {look()}"
+        except (LabError, OSError) as error:
+            return str(error)
 
     def ram_files(self) -> list[Path]:
         return sorted(self._ram.iterdir())

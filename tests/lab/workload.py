@@ -35,10 +35,11 @@ KERNEL_TROUBLE = re.compile(PANIC + r"|Oops|BUG:|general protection|segfault|Bad
 
 
 class Workload:
-    """One memverify. `log` grows by its lines; `send` passes it a command."""
+    """One memverify. `log` grows by its lines; `send` passes it a command; `explain` says more of one that is late."""
 
-    def __init__(self, name: str, log: Path, process: Process, send: Callable[[str], None]) -> None:
-        self.name, self.log, self.process, self.send = name, log, process, send
+    def __init__(self, name: str, log: Path, process: Process, send: Callable[[str], None],
+                 explain: Callable[[], str] = lambda: "") -> None:
+        self.name, self.log, self.process, self.send, self.explain = name, log, process, send, explain
 
     def text(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
@@ -74,7 +75,7 @@ class Workload:
         try:
             return wait_until(look, seconds, f"{self.name}: '{pattern}'", poll=0.05)
         except TooLate as error:
-            raise TooLate(f"{error}; last lines:\n{self.last_lines()}") from None
+            raise TooLate(f"{error}; last lines:\n{self.last_lines()}\n{self.explain()}") from None
 
     def wait_ready(self, seconds: float = 90) -> None:
         self.wait_for(r"MEMVERIFY READY", seconds)

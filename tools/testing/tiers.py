@@ -312,6 +312,7 @@ class Tier:
     mostly_waits: bool = False
     ahead: Callable[[], object] | None = None
     by_name: bool = False  # runs only when it is asked for
+    in_ci: bool = False    # or by continuous integration
 
 
 TIERS: dict[str, Tier] = {
@@ -321,9 +322,9 @@ TIERS: dict[str, Tier] = {
     "integration": Tier("a dev build, root, /dev/userfaultfd", integration, mostly_waits=True),
     "lab": Tier("a dev build, root, qemu-system-x86_64, libvirtd, namespaces, 4 GiB of /dev/shm", lab,
                 mostly_waits=True),
-    "nova": Tier("the packages of lab-openstack, which it installs", nova, by_name=True),
+    "nova": Tier("the packages of lab-openstack, which it installs", nova, by_name=True, in_ci=True),
     "lab-openstack": Tier("what lab needs, and a whole OpenStack from Debian's packages, which it installs", lab_openstack,
-                          by_name=True),
+                          by_name=True, in_ci=True),
     "lab-rdma": Tier("what lab needs; the kernel's source, which it downloads (150 MB)", lab_rdma, by_name=True),
     "rdma": Tier("what lab-rdma runs in a guest, here: root, an RDMA device of this host (--device), its interface and address",
                  rdma, by_name=True),
