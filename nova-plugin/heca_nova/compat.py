@@ -30,7 +30,7 @@ GUEST_OF_MONITOR = 2
 
 # Attributes of LibvirtDriver and of its parts that are used.
 USED = (
-    "_host",  # nova.virt.libvirt.host.Host: get_guest
+    "_host",  # nova.virt.libvirt.host.Host: get_guest, list_all_devices, _wrap_libvirt_proxy
     "active_migrations",  # {instance uuid: deque}: a live migration is led by libvirt now
     "vif_driver",  # nova.virt.libvirt.vif: get_config
 )
@@ -87,18 +87,39 @@ def job(kind: int) -> Any:
     return libvirt_guest.JobInfo(type=kind)
 
 
+def is_green() -> bool:
+    """Whether all of nova-compute is one thread of the operating system, by eventlet."""
+    try:
+        from eventlet import patcher
+    except ImportError:
+        return False
+    return bool(patcher.is_monkey_patched("thread"))
+
+
+def ask_devices_in_native_threads(host: Any) -> None:
+    """Of a nova.virt.libvirt.host.Host. Nova 26 asks each of the host's devices what it can do in the only thread that it has
+    (Launchpad bug 2091033, repaired later). That answer may not come before a live migration ends, and until then nova-compute
+    hears nothing: no force-complete, no abort, no event."""
+    if not is_green():
+        return
+    inner, wrap = host.list_all_devices, host._wrap_libvirt_proxy
+
+    def list_all_devices(*args: Any, **kwargs: Any) -> list[Any]:
+        return [wrap(device) for device in inner(*args, **kwargs)]
+
+    host.list_all_devices = list_all_devices
+
+
 def in_native_thread(work: Callable[[], Result]) -> Result:
     """Runs what blocks a thread of the operating system: every call of hecad's binding.
 
     Under eventlet all of nova-compute is one such thread, so the call goes to eventlet's pool of real ones; where Nova
     runs native threads it is made at once.
     """
-    try:
-        from eventlet import patcher, tpool
-    except ImportError:
+    if not is_green():
         return work()
-    if not patcher.is_monkey_patched("thread"):
-        return work()
+    from eventlet import tpool
+
     return tpool.execute(work)
 
 

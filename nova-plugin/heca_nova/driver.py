@@ -61,6 +61,7 @@ class HecaLibvirtDriver(LibvirtDriver):
     # The host
 
     def init_host(self, *args: Any, **kwargs: Any) -> Any:
+        compat.ask_devices_in_native_threads(self._host)
         result = super().init_host(*args, **kwargs)
         missing = compat.check(self)
         if missing:

@@ -17,7 +17,7 @@ from typing import Any
 from lab.deadline import LabError, wait_until
 from lab.guest_image import GuestImage, guest_image
 from lab.processes import spawn, stop, tail
-from lab.qmp import Qmp
+from lab.qmp import Qmp, QmpSilent
 from lab.workload import Workload
 
 # The second half leaves out what takes long under TCG and serves nobody here.
@@ -101,6 +101,14 @@ class Qemu:
 
     def run_state(self) -> str:
         return str(self.qmp.execute("query-status")["status"])
+
+    def continue_by_mistake(self) -> None:
+        """A VM that has left. The answer may stay away: under TCG a virtual CPU that delivers an interrupt touches memory,
+        which does not come, and holds QEMU's big lock meanwhile."""
+        try:
+            self.qmp.execute("cont", seconds=5)
+        except QmpSilent:
+            pass
 
     def ignores_shared_ram(self) -> bool:
         """The capability that must never be left on: a later save would write an image without RAM."""

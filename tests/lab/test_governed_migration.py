@@ -209,7 +209,7 @@ def test_a_migration_that_fails_after_the_lease_was_taken_over_costs_the_vm_noth
 def test_a_vm_that_has_left_does_not_run_when_it_is_continued_by_mistake(bench: Bench) -> None:
     cluster = Cluster(bench)
     cluster.here.migrate(cluster.source, cluster.destination, "there", seconds=300)
-    cluster.source.qmp.execute("cont")
+    cluster.source.continue_by_mistake()
     before = cluster.source.guest.ticks()
     cluster.destination.guest.wait_ticks(4, 60)
     assert cluster.source.guest.ticks()[len(before):] == [], "it goes on where it has left"

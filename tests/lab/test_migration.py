@@ -212,7 +212,7 @@ def test_a_vm_that_has_left_does_not_run_when_it_is_continued_by_mistake(bench: 
     here, there = two_nodes(bench)
     source, destination = pair(bench)
     here.migrate(source, destination, "there")
-    source.qmp.execute("cont")
+    source.continue_by_mistake()
     before = source.guest.ticks()
     destination.guest.wait_ticks(4, 60)
     assert source.guest.ticks()[len(before):] == [], "it goes on where it has left"

@@ -37,8 +37,7 @@ OneSided::OneSided(Link& link, const Registered& pages, SlotMap map, std::shared
   std::fill_n(scratch_.bytes().begin() + static_cast<std::ptrdiff_t>(ones_), kMarksOf, std::byte{kMarkWritten});
 }
 
-std::size_t OneSided::RequestsFor(std::span<const Slot> slots, Attempt attempt) const {
-  if (attempt == Attempt::kRepeated) return 2 * slots.size() + kConfirmations;  // what is written already splits runs
+std::size_t OneSided::RequestsFor(std::span<const Slot> slots) const {
   std::size_t runs = 0;
   for (std::size_t at = 0; at < slots.size(); at += map_.RunAt(slots, at).count) ++runs;
   return 2 * runs + kConfirmations;
@@ -47,7 +46,8 @@ std::size_t OneSided::RequestsFor(std::span<const Slot> slots, Attempt attempt) 
 Status OneSided::Begin(OperationInFlight& op, std::size_t index) {
   const auto slots = op.Slots();
   const bool known = std::all_of(slots.begin(), slots.end(), [this](Slot slot) { return book_->Get(slot) != Mark::kUnknown; });
-  if (known || op.operation == Operation::kRelease) return Move(op, index);
+  const bool same = op.operation == Operation::kRelease || op.attempt == Attempt::kRepeated;  // whatever the marks say
+  if (known || same) return Move(op, index);
   Look(op, index);
   return {};
 }
@@ -112,33 +112,16 @@ void OneSided::Store(OperationInFlight& op, std::size_t index) {
     op.Finish({ErrorCode::kAlreadyExists, written});
     return;
   }
-  // Of a repeated attempt only what the first one has not written: the bytes are the same.
-  std::array<std::size_t, wire::kMaxBatch> from{};
-  std::array<Slot, wire::kMaxBatch> list;
-  std::size_t left = 0;
-  for (std::size_t i = 0; i < op.count; ++i) {
-    if (book_->Get(op.slots[i]) == Mark::kWritten) continue;
-    from[left] = i;
-    list[left++] = op.slots[i];
-  }
-  if (left == 0) {
-    op.Finish({});
-    return;
-  }
-  const auto slots = std::span<const Slot>(list).first(left);
-  for (const Slot slot : slots) book_->Set(slot, Mark::kUnknown);  // until it is confirmed
+  const auto slots = op.Slots();
+  Note(op, Mark::kUnknown);  // until it is confirmed
   SlotMap::Run run;
-  for (std::size_t at = 0; at < left; at += run.count) {
+  for (std::size_t at = 0; at < slots.size(); at += run.count) {
     run = map_.RunAt(slots, at);
-    // In the ring they follow each other only as far as they do in the whole list.
-    std::size_t together = 1;
-    while (together < run.count && from[at + together] == from[at] + together) ++together;
-    run.count = together;
-    link_.Write(pages_.Part(op.place.offset + from[at] * page_size_, together * page_size_), run.pages, Link::kUnsignalled);
+    link_.Write(pages_.Part(op.place.offset + at * page_size_, run.count * page_size_), run.pages, Link::kUnsignalled);
   }
   link_.Read(scratch_.Part(sink_, 1), run.pages, Link::kUnsignalled);
   bool fenced = false;
-  for (std::size_t at = 0; at < left; at += run.count) {
+  for (std::size_t at = 0; at < slots.size(); at += run.count) {
     run = map_.RunAt(slots, at);
     link_.Write(scratch_.Part(ones_, run.count), run.marks, Link::kUnsignalled, !fenced);
     fenced = true;

@@ -2,14 +2,16 @@
 // Operations on slots without anybody at the sponsor: RDMA READ and WRITE of pages and of their marks.
 //
 //   read      READ marks, where they are not known; READ the pages
-//   write     READ marks, where they are not known; WRITE the pages; READ a byte of them; WRITE the marks behind that read
-//             (fence); READ a mark
+//   write     READ marks, where they are not known, at the first attempt; WRITE the pages; READ a byte of them; WRITE the marks
+//             behind that read (fence); READ a mark
 //   release   WRITE the marks; READ one of them
 //
 // A WRITE that has completed has reached the peer's device, perhaps not its memory, and two WRITEs may be placed in any order
 // (iWARP: placed in any order, delivered in order, RFC 5041). A READ of the same connection is answered only when the WRITEs before
 // it are placed: so no mark says written before its page is, and a completed write is there whatever happens to the connection
-// afterwards. If it breaks off before, a slot is written or it is not, never half; the repeated attempt looks which.
+// afterwards. If it breaks off before, a slot is written or it is not, never half. The repeated attempt does not look which, but
+// writes once more: the bytes are the same, and until a write is confirmed nobody reads its slot or gives it back. So no mark, and
+// nobody who answers for one, can make a page count as stored that is not.
 #pragma once
 
 #include <cstddef>
@@ -32,7 +34,7 @@ class OneSided {
 
   [[nodiscard]] bool Covers(std::span<const Slot> slots) const { return map_.HasAll(slots); }
   /// The most requests that such an operation posts.
-  [[nodiscard]] std::size_t RequestsFor(std::span<const Slot> slots, Attempt attempt) const;
+  [[nodiscard]] std::size_t RequestsFor(std::span<const Slot> slots) const;
 
   /// Makes the requests of the operation's first step, for the link's next Post; it is number `index` of those in flight, and
   /// looking, moving or finished then.

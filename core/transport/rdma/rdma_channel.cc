@@ -131,7 +131,7 @@ Status RdmaChannel::Start(Operation operation, OpTag tag, std::span<const Slot> 
   if (!failed_.ok()) return failed_;
   const std::size_t payload = operation == Operation::kRelease ? 0 : slots.size() * page_size_.value();
   const bool alone = one_sided_ && one_sided_->Covers(slots);
-  const std::size_t requests = alone ? one_sided_->RequestsFor(slots, attempt) : 1;
+  const std::size_t requests = alone ? one_sided_->RequestsFor(slots) : 1;
   const bool full = started_ - done_ == ring_.size() || requests_in_flight_ + requests > kSends ||
                     (payload_in_flight_ != 0 && payload_in_flight_ + payload > window_);
   const auto place = full ? std::optional<PageRing::Place>() : room_.Take(payload);

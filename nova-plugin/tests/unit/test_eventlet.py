@@ -16,7 +16,8 @@ PROGRAM = """
 import eventlet
 eventlet.monkey_patch()
 import time
-from eventlet import patcher
+import types
+from eventlet import patcher, tpool
 from heca_nova import compat
 from heca_nova.hecad import Hecad
 from heca_nova.testing.fake_heca import FakeHeca, FakeClient
@@ -27,6 +28,15 @@ def tick():
         ticks.append(1)
         eventlet.sleep(0.01)
 eventlet.spawn(tick)
+class Device:
+    def listCaps(self):
+        native.sleep(0.5)
+host = types.SimpleNamespace(list_all_devices=lambda flags=0: [Device()], _wrap_libvirt_proxy=tpool.Proxy)
+compat.ask_devices_in_native_threads(host)
+for device in host.list_all_devices(flags=2):
+    device.listCaps()
+assert len(ticks) > 10, len(ticks)
+ticks.clear()
 # as the binding does: blocks its thread of the operating system
 FakeClient.about = lambda self: native.sleep(0.5)
 node = FakeHeca()

@@ -337,6 +337,23 @@ TEST_P(RdmaAdversary, AMarkThatNoneIsIsNotBelieved) {
   EXPECT_FALSE(done.Has(1));
 }
 
+TEST_P(RdmaAdversary, ARepeatedWriteBelievesNoMark) {
+  const auto dialled = Dial(Expect(kOurs, Role::kBulk, ours_));
+  ASSERT_TRUE(dialled.ok()) << dialled.status().ToString();
+  ours_->CommitWrite(Slot(2));  // says written, and holds what it held
+  Recorder done;
+  const std::vector<Slot> slots{Slot(1), Slot(2)};
+  const auto pages = Pattern(slots, kBasePage);
+  ASSERT_TRUE((*dialled)->Write(OpTag(1), slots, pages, Attempt::kRepeated).ok());
+  ASSERT_TRUE(Drive(**dialled, done, [&] { return done.Has(1); }).ok());
+  EXPECT_TRUE(done.Get(1).status.ok()) << done.Get(1).status.ToString();
+  for (const Slot slot : slots) {
+    const auto page = ours_->ForRead(slot);
+    ASSERT_TRUE(page.ok());
+    EXPECT_TRUE(std::ranges::equal(*page, std::span(pages).subspan((slot.value() - 1) * kPage, kPage))) << slot.value();
+  }
+}
+
 TEST_P(RdmaAdversary, TheDirectoryIsNotWritten) {
   ExpectRefused("a write of the number of entries", [](Intruder& intruder, const auto&) {
     return intruder.Write(intruder.reply().directory, 16);
