@@ -100,7 +100,7 @@ Status Session::TakeBack() {
     const std::lock_guard lock(record_mutex_);
     trouble_.clear();
   }
-  const bool came = record_.image_slots > 0 || store::IsImage(record_.lease.lease.key.id);
+  const bool came = came_governed() || store::IsImage(record_.lease.lease.key.id);
   if (came) left_out_since_ = Clock::now();
   Tell(control::Severity::kInfo, control::EventKind::kRecovered, "taken back");
   const bool detaching = record_.phase == RecordPhase::kDetaching;

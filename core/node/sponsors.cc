@@ -42,9 +42,8 @@ Result<std::unique_ptr<Sponsors>> Sponsors::Create(const NodeConfig& config, clu
 }
 
 Status Sponsors::Check(TransportChoice own) const {
-  const auto both_allow = [&](TransportChoice way) { return Allows(transport_, way) && Allows(own, way); };
-  if (both_allow(TransportChoice::kTcp)) return Status();
-  if (!both_allow(TransportChoice::kRdma)) {
+  if (MayTravel(own, TransportChoice::kTcp)) return Status();
+  if (!MayTravel(own, TransportChoice::kRdma)) {
     return {ErrorCode::kFailedPrecondition,
             fmt::format("transport {} was asked for, and this hecad's is {}: leave it out, or set transport = \"auto\" in "
                         "hecad.toml and restart hecad",
@@ -59,11 +58,8 @@ Status Sponsors::Check(TransportChoice own) const {
 
 std::vector<store::NamedDialer> Sponsors::dialers(TransportChoice own) {
   std::vector<store::NamedDialer> all;
-  const auto add = [&](TransportChoice way, transport::Dialer& dialer) {
-    if (Allows(transport_, way) && Allows(own, way)) all.push_back({std::string(ToString(way)), &dialer});
-  };
-  add(TransportChoice::kRdma, rdma_);
-  add(TransportChoice::kTcp, tcp_);
+  if (MayTravel(own, TransportChoice::kRdma)) all.push_back({"rdma", &rdma_});
+  if (MayTravel(own, TransportChoice::kTcp)) all.push_back({"tcp", &tcp_});
   return all;
 }
 

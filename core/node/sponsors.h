@@ -52,6 +52,10 @@ class Sponsors {
  private:
   explicit Sponsors(const NodeConfig& config)
       : transport_(config.transport), own_domain_(config.failure_domain), random_(std::random_device()()) {}
+  /// By that way, as far as this node and such a region choose.
+  [[nodiscard]] bool MayTravel(TransportChoice own, TransportChoice way) const {
+    return Allows(transport_, way) && Allows(own, way);
+  }
   /// Of the sponsor behind `client`, where one way is forced.
   [[nodiscard]] Status CheckOffers(control::SponsorApi& client, TransportChoice own) const;
   [[nodiscard]] std::vector<cluster::Member> Order(const control::ReserveRequest& request, std::string& passed_over);

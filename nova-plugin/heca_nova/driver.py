@@ -202,18 +202,20 @@ class HecaLibvirtDriver(LibvirtDriver):
         return super().check_can_live_migrate_source(context, instance, *args, **kwargs)
 
     def _live_migration_operation(self, *args: Any, **kwargs: Any) -> Any:
-        instance = compat.instance_of("_live_migration_operation", args, kwargs)
-        if self._concerns_heca(instance):
-            args, kwargs = with_guest(self._heca_migrations, args, kwargs, compat.GUEST_OF_OPERATION,
-                                      lambda: self._host.get_guest(instance))
+        args, kwargs = self._with_moving_guest("_live_migration_operation", compat.GUEST_OF_OPERATION, args, kwargs)
         return super()._live_migration_operation(*args, **kwargs)
 
     def _live_migration_monitor(self, *args: Any, **kwargs: Any) -> Any:
-        instance = compat.instance_of("_live_migration_monitor", args, kwargs)
-        if self._concerns_heca(instance):
-            args, kwargs = with_guest(self._heca_migrations, args, kwargs, compat.GUEST_OF_MONITOR,
-                                      lambda: self._host.get_guest(instance))
+        args, kwargs = self._with_moving_guest("_live_migration_monitor", compat.GUEST_OF_MONITOR, args, kwargs)
         return super()._live_migration_monitor(*args, **kwargs)
+
+    def _with_moving_guest(self, method: str, position: int, args: tuple[Any, ...],
+                           kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of that method, with the guest at `position`, or one whose memory hecad moves in its place."""
+        instance = compat.instance_of(method, args, kwargs)
+        if not self._concerns_heca(instance):
+            return args, kwargs
+        return with_guest(self._heca_migrations, args, kwargs, position, lambda: self._host.get_guest(instance))
 
     def live_migration_force_complete(self, instance: Any, *args: Any, **kwargs: Any) -> Any:
         if not self._concerns_heca(instance) or self._heca_migrations.under_way(instance.name) is None:

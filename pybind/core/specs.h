@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "control/migration_types.h"
 #include "control/node_types.h"
@@ -18,16 +19,25 @@ namespace heca::binding {
 /// A whole number of bytes, or a text such as "2GiB".
 [[nodiscard]] Bytes BytesOf(std::string_view name, const pybind11::handle& value);
 
+/// Of an enumeration: those that the core has for the numbers from 1 on, in their order.
+template <class Enum>
+[[nodiscard]] std::vector<std::string> WordsOf() {
+  std::vector<std::string> words;
+  for (std::uint8_t number = 1;; ++number) {
+    const std::string_view word = ToString(static_cast<Enum>(number));
+    if (word == "unknown" || word.empty()) return words;
+    words.emplace_back(word);
+  }
+}
+
 /// The value of an enumeration whose word this is.
 template <class Enum>
 [[nodiscard]] Enum EnumOf(std::string_view name, std::string_view word) {
+  const std::vector<std::string> known = WordsOf<Enum>();
   std::string words;
-  for (std::uint8_t number = 1;; ++number) {
-    const auto value = static_cast<Enum>(number);
-    const std::string_view known = ToString(value);
-    if (known == "unknown" || known.empty()) break;
-    if (known == word) return value;
-    words.append(words.empty() ? "" : ", ").append(known);
+  for (std::size_t i = 0; i < known.size(); ++i) {
+    if (known[i] == word) return static_cast<Enum>(i + 1);
+    words.append(words.empty() ? "" : ", ").append(known[i]);
   }
   std::string text(name);
   text.append(": '").append(word).append("' is none of: ").append(words);

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "make.h"
+#include "specs.h"
 
 namespace py = pybind11;
 using namespace py::literals;
@@ -18,16 +19,6 @@ py::dict DictOf(const Pairs& pairs) {
   py::dict made;
   for (const auto& [name, value] : pairs) made[py::str(name)] = value;
   return made;
-}
-
-/// The words of an enumeration are those that the core has for the numbers from 1 on.
-template <class Enum>
-void AddWords(std::map<std::string, std::vector<std::string>>& words, const char* type) {
-  for (std::uint8_t number = 1;; ++number) {
-    const std::string_view word = ToString(static_cast<Enum>(number));
-    if (word == "unknown" || word.empty()) return;
-    words[type].emplace_back(word);
-  }
 }
 
 py::object BlocktimeOf(const std::optional<control::Blocktime>& blocktime) {
@@ -127,19 +118,19 @@ py::object ToPython(const control::MigrationInfo& migration) {
 void BindWords(py::module_& module) {
   module.def("words", [] {
     std::map<std::string, std::vector<std::string>> words;
-    AddWords<control::PageLoss>(words, "OnLoss");
-    AddWords<TransportChoice>(words, "TransportChoice");
-    AddWords<control::LostPages>(words, "LostPages");
-    AddWords<control::RegionState>(words, "RegionState");
-    AddWords<control::StoreState>(words, "StoreState");
-    AddWords<control::Verdict>(words, "Verdict");
-    AddWords<control::PeerHealth>(words, "PeerHealth");
-    AddWords<control::Severity>(words, "Severity");
-    AddWords<control::EventKind>(words, "EventKind");
-    AddWords<control::LeaseState>(words, "LeaseState");
-    AddWords<control::MigrationMode>(words, "MigrationMode");
-    AddWords<control::FaultSource>(words, "FaultSource");
-    AddWords<ErrorScope>(words, "ErrorScope");
+    words["OnLoss"] = WordsOf<control::PageLoss>();
+    words["TransportChoice"] = WordsOf<TransportChoice>();
+    words["LostPages"] = WordsOf<control::LostPages>();
+    words["RegionState"] = WordsOf<control::RegionState>();
+    words["StoreState"] = WordsOf<control::StoreState>();
+    words["Verdict"] = WordsOf<control::Verdict>();
+    words["PeerHealth"] = WordsOf<control::PeerHealth>();
+    words["Severity"] = WordsOf<control::Severity>();
+    words["EventKind"] = WordsOf<control::EventKind>();
+    words["LeaseState"] = WordsOf<control::LeaseState>();
+    words["MigrationMode"] = WordsOf<control::MigrationMode>();
+    words["FaultSource"] = WordsOf<control::FaultSource>();
+    words["ErrorScope"] = WordsOf<ErrorScope>();
     return words;
   });
 }

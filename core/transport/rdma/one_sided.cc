@@ -44,10 +44,8 @@ std::size_t OneSided::RequestsFor(std::span<const Slot> slots) const {
 }
 
 Status OneSided::Begin(OperationInFlight& op, std::size_t index) {
-  const auto slots = op.Slots();
-  const bool known = std::all_of(slots.begin(), slots.end(), [this](Slot slot) { return book_->Get(slot) != Mark::kUnknown; });
   const bool same = op.operation == Operation::kRelease || op.attempt == Attempt::kRepeated;  // whatever the marks say
-  if (known || same) return Move(op, index);
+  if (same || FirstThatIs(op, Mark::kUnknown) == kNoSlot) return Move(op, index);
   Look(op, index);
   return {};
 }
@@ -107,10 +105,11 @@ void OneSided::Fetch(OperationInFlight& op, std::size_t index) {
 }
 
 void OneSided::Store(OperationInFlight& op, std::size_t index) {
-  const Slot written = FirstThatIs(op, Mark::kWritten);
-  if (op.attempt == Attempt::kFirst && written != kNoSlot) {
-    op.Finish({ErrorCode::kAlreadyExists, written});
-    return;
+  if (op.attempt == Attempt::kFirst) {
+    if (const Slot written = FirstThatIs(op, Mark::kWritten); written != kNoSlot) {
+      op.Finish({ErrorCode::kAlreadyExists, written});
+      return;
+    }
   }
   const auto slots = op.Slots();
   Note(op, Mark::kUnknown);  // until it is confirmed

@@ -37,6 +37,11 @@ def here(server: Server) -> int:
     return server.cloud.hosts.hosts.index(server.host)
 
 
+def number_of(server: Server, side: str) -> int:
+    """Of the host that is the source, or the destination, of its next migration."""
+    return here(server) if side == "source" else 1 - here(server)
+
+
 def hecad_of(server: Server) -> Hecad:
     return server.cloud.hosts.hecads[here(server)]
 

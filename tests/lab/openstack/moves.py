@@ -40,12 +40,16 @@ def listed(server: Server) -> dict[str, Any]:
     return found[0]
 
 
+def _going_on(server: Server) -> list[dict[str, Any]]:
+    return [one for one in hecad_of(server).ctl("migrations")["migrations"] if not one["over"]]
+
+
 def _copies(server: Server) -> bool:
-    return any(not one["over"] and int(one["done_bytes"]) > MIB for one in hecad_of(server).ctl("migrations")["migrations"])
+    return any(int(one["done_bytes"]) > MIB for one in _going_on(server))
 
 
 def _follows(server: Server) -> bool:
-    return any(not one["over"] and one["phase"] == "post-copy" for one in hecad_of(server).ctl("migrations")["migrations"])
+    return any(one["phase"] == "post-copy" for one in _going_on(server))
 
 
 def until_copied_ahead(server: Server) -> None:

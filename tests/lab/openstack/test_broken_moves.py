@@ -14,7 +14,7 @@ import pytest
 from lab.deadline import wait_until
 from lab.hecad import Hecad
 from lab.libvirt_host import LibvirtHost
-from lab.openstack.governed import MIB, here, other_host, place_of, runs_anew
+from lab.openstack.governed import MIB, number_of, other_host, place_of, runs_anew
 from lab.openstack.moves import arrived, force, stays, until_copied_ahead, until_it_follows
 from lab.openstack.server import Server
 
@@ -24,7 +24,7 @@ SIDES = pytest.mark.parametrize("side", ["source", "destination"])
 
 def side_of(server: Server, side: str) -> tuple[LibvirtHost, Hecad]:
     hosts = server.cloud.hosts
-    number = here(server) if side == "source" else 1 - here(server)
+    number = number_of(server, side)
     return hosts.hosts[number], hosts.hecads[number]
 
 

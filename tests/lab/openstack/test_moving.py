@@ -13,9 +13,9 @@ from lab.openstack.cloud import Cloud
 from lab.openstack.governed import (
     every_host_offers_memory,
     hecad_of,
-    here,
     is_aggregated,
     is_counted,
+    number_of,
     other_host,
     served,
 )
@@ -46,7 +46,7 @@ def server(whole_server: Server) -> Iterator[Server]:
 
 
 def test_without_hecad_at_the_destination_it_stays(server: Server) -> None:
-    number = 1 - here(server)
+    number = number_of(server, "destination")
     server.cloud.hosts.hecads[number].terminate()
     stays(server, server.live_migrate(server.cloud.hosts.hosts[number].name))
 
@@ -55,8 +55,8 @@ def test_without_hecad_at_the_destination_it_stays(server: Server) -> None:
 def test_a_hecad_that_crashes_at_the_switch_costs_nothing(server: Server, side: str, point: str) -> None:
     """While the VM stands still. Whether it stays or goes on there is libvirt's to say, which has not asked hecad."""
     hosts = server.cloud.hosts
-    source = here(server)
-    number = source if side == "source" else 1 - source
+    destination = other_host(server)
+    number = number_of(server, side)
     hosts.restart_hecad(number, fail=f"{point}=crash")
     hecad_of(server).wait_active(server.name, 60)
     every_host_offers_memory(server.cloud)
@@ -66,7 +66,7 @@ def test_a_hecad_that_crashes_at_the_switch_costs_nothing(server: Server, side: 
         hosts.hecads[number].fail = ""
         hosts.hecads[number].start()
 
-    record = server.live_migrate(hosts.hosts[1 - source].name, meanwhile=restart)
+    record = server.live_migrate(destination, meanwhile=restart)
     if record["status"] != "completed":
         stays(server, record)
     else:
