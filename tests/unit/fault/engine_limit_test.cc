@@ -49,6 +49,7 @@ TEST(EngineLimit, NothingIsCopiedBeforeTheIoIsOver) {
   ASSERT_TRUE(WaitUntil([&] { return harness.events().Count(EngineEventKind::kLimitReached) > 0; }));
   EXPECT_EQ(harness.arena().switches().written.load(), 0U);
   EXPECT_EQ(harness.engine().Stats().evictions, 0U);
+  ASSERT_TRUE(WaitUntil([&] { return harness.engine().Stats().io_waits > 0; })) << "the guard was not asked";
   harness.guard().LetGo();
   guest.join();
   for (std::uint64_t page = 0; page < 256; ++page) ASSERT_EQ(harness.guest().Word(page), page + 1);
