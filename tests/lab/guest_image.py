@@ -149,7 +149,7 @@ def cache_locked() -> Iterator[None]:
 
 
 def kernel_with(modules: Sequence[str] = MODULES, name: str = "vmlinux") -> Path:
-    """The directory with vmlinux and these modules, unpacked if need be; the cache is locked. `name` tells sets of modules apart."""
+    """The directory with vmlinux and these modules, unpacked if need be; the cache is locked. `name` tells sets apart."""
     kernel = CACHE / f"{name}-{modules_key(modules)}"
     if not kernel.exists():
         for stale in CACHE.glob(f"{name}-*"):

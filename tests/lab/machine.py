@@ -21,10 +21,15 @@ from lab.bench import Bench
 from lab.deadline import LabError, wait_until
 from lab.paths import GUEST_SOURCES, binary
 
+ELF, ELF_TYPE, SHARED_OBJECT = b"\x7fELF", 16, 3  # elf(5); Debian's programs are position-independent, so of that type too
 
-def libraries(program: Path) -> set[Path]:
-    """What the dynamic linker loads for it, the linker itself included."""
-    found = re.findall(r"(/\S+) \(0x", guest_image.run(["ldd", str(program)]))
+
+def libraries(file: Path) -> set[Path]:
+    """What the dynamic linker loads for it, the linker itself included; for a file that is none of its own, nothing."""
+    content = file.read_bytes()
+    if not content.startswith(ELF) or content[ELF_TYPE] != SHARED_OBJECT:
+        return set()
+    found = re.findall(r"(/\S+) \(0x", guest_image.run(["ldd", str(file)]))
     return {Path(name) for name in found}
 
 
@@ -65,8 +70,7 @@ def machine_image(programs: Sequence[Path], into: Path, furniture: Furniture) ->
         shutil.copy(GUEST_SOURCES / "machine-commands", root)
         for file in furniture.files:
             put(file, root)
-            if file.read_bytes()[:4] == b"\x7fELF":
-                needed |= libraries(file)
+            needed |= libraries(file)
         for library in needed:
             put(library, root)
         guest_image.pack(root, into)

@@ -53,13 +53,14 @@ class Namespace:
 
     def slow(self, mib_per_second: int) -> None:
         """What goes out of it is no faster than that, until quick()."""
-        self._shape("replace", "tbf", "rate", f"{mib_per_second}mibps", "burst", "256kb", "latency", "50ms")
+        self._shape("tbf", "rate", f"{mib_per_second}mibps", "burst", "256kb", "latency", "50ms")
 
     def quick(self) -> None:
-        self._shape("delete")
+        """Twice is fine."""
+        self._shape("noqueue")
 
-    def _shape(self, verb: str, *discipline: str) -> None:
-        subprocess.run(self.inside(["tc", "qdisc", verb, "dev", self._interface, "root", *discipline]), check=True,
+    def _shape(self, *discipline: str) -> None:
+        subprocess.run(self.inside(["tc", "qdisc", "replace", "dev", self._interface, "root", *discipline]), check=True,
                        timeout=20, capture_output=True)
 
     def close(self) -> None:

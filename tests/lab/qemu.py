@@ -62,6 +62,7 @@ class Qemu:
     image: GuestImage | None = None  # default: memverify's
     counted: bool = False            # its clock counts instructions (2 ns each), whatever else this host does; one CPU
     console: bool = False            # a virtio console (hvc0 inside) at `console_path`; the serial one repeats bytes
+    serial: str = "socket,server=on,wait=off"  # or "pipe": serial.in and serial.out
     incoming: bool = False           # waits for a VM that comes from another QEMU with the same options
     workload: dict[str, Any] = field(default_factory=dict)  # memverify's options
     kernel_options: list[str] = field(default_factory=list)
@@ -77,7 +78,7 @@ class Qemu:
         self.heca_qmp = self._home / "heca.qmp"
         self.console_path = self._home / "console"
         self._errors = (self.logs / f"{self.name}.qemu.log").open("wb")
-        self.process: subprocess.Popen[bytes] = spawn(self._command(), self.user, stdin=subprocess.DEVNULL,
+        self.process: subprocess.Popen[bytes] = spawn(self.command(self._home, self._ram), self.user, stdin=subprocess.DEVNULL,
                                                       stdout=self._errors, stderr=self._errors, cwd="/")
         self.guest = Workload(self.name, self.serial_log, self.process, self._type, self._where_it_is)
         try:
@@ -139,12 +140,12 @@ class Qemu:
         except (LabError, OSError) as error:
             raise LabError(f"{self.name} did not start: {error}\n{tail(Path(self._errors.name))}") from error
 
-    def _memory(self) -> list[str]:
+    def _memory(self, ram: Path) -> list[str]:
         each = self.mib // self.nodes
         options: list[str] = []
         for node in range(self.nodes):
             if self.ram_backend == "file":
-                backend = f"memory-backend-file,mem-path={self._ram}/ram{node},share=on"
+                backend = f"memory-backend-file,mem-path={ram}/ram{node},share=on"
             else:
                 backend = "memory-backend-ram"
             options += ["-object", f"{backend},id=ram{node},size={each}M"]
@@ -154,23 +155,24 @@ class Qemu:
                 options += ["-numa", f"node,nodeid={node},memdev=ram{node},cpus={first}-{last}"]
         return options if self.nodes > 1 else [*options, "-machine", "memory-backend=ram0"]
 
-    def _command(self) -> list[str]:
+    def command(self, home: Path, ram: Path) -> list[str]:
+        """With sockets and logs in `home`, and RAM files in `ram`."""
         image = self.image or guest_image()
         line = " ".join([KERNEL_LINE, *(f"mv.{name}={value}" for name, value in self.workload.items()),
                          *self.kernel_options])
         size = f"{self.mib}M,slots={self.dimms},maxmem=4G" if self.dimms else f"{self.mib}M"
         threads = "single" if self.counted else "multi"
         command = ["qemu-system-x86_64", "-name", self.name, "-accel", f"tcg,thread={threads},tb-size=128", "-M", "q35",
-                   "-cpu", "max", "-smp", "1" if self.counted else str(self.cpus), "-m", size, *self._memory(), "-nodefaults",
-                   "-display", "none", "-no-reboot", "-kernel", str(image.kernel), "-initrd", str(image.initrd),
+                   "-cpu", "max", "-smp", "1" if self.counted else str(self.cpus), "-m", size, *self._memory(ram),
+                   "-nodefaults", "-display", "none", "-no-reboot", "-kernel", str(image.kernel), "-initrd", str(image.initrd),
                    "-append", line]
         for monitor in ("lab", "heca"):
-            command += ["-chardev", f"socket,id={monitor},path={self._home}/{monitor}.qmp,server=on,wait=off",
+            command += ["-chardev", f"socket,id={monitor},path={home}/{monitor}.qmp,server=on,wait=off",
                         "-mon", f"chardev={monitor},mode=control"]
-        command += ["-chardev", f"socket,id=serial,path={self._home}/serial,server=on,wait=off,"
-                                f"logfile={self.serial_log}", "-serial", "chardev:serial"]
+        command += ["-chardev", f"{self.serial},id=serial,path={home}/serial,logfile={home}/serial.log",
+                    "-serial", "chardev:serial"]
         if self.console:
-            command += ["-chardev", f"socket,id=console,path={self.console_path},server=on,wait=off",
+            command += ["-chardev", f"socket,id=console,path={home}/console,server=on,wait=off",
                         "-device", "virtio-serial-pci", "-device", "virtconsole,chardev=console"]
         if self.disk is not None:
             command += ["-drive", f"file={self.disk.path},format=raw,if=none,id=disk,read-only=on,"

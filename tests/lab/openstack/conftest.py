@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""One cloud for all tests of the tier `lab-openstack`, and the server of those that do something to a slow migration."""
+"""One cloud for all tests of the tier `lab-openstack`, and the server of those that do something to its migrations."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 
 from lab.bench import Bench
 from lab.openstack.cloud import Cloud
-from lab.openstack.governed import served
-from lab.openstack.moves import slow_way_out
+from lab.openstack.governed import hecad_of, served
 from lab.openstack.server import Server
 
 
@@ -34,6 +33,8 @@ def copied_ahead(cloud: Cloud) -> Iterator[Server]:
 
 @pytest.fixture
 def server(copied_ahead: Server) -> Iterator[Server]:
-    """Its migrations go over a slow link; each test finds it at rest."""
-    with slow_way_out(copied_ahead):
-        yield copied_ahead
+    """Each test finds it at rest, whatever became of it in the one before."""
+    yield copied_ahead
+    copied_ahead.wait("ACTIVE", 120)
+    copied_ahead.find()
+    hecad_of(copied_ahead).wait_active(copied_ahead.name, 60)

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from lab.deadline import wait_until
@@ -14,18 +13,21 @@ from lab.openstack.server import Server
 SLOW = 4  # MiB/s: less than the guest writes, so that its rounds do not end by themselves
 
 
-@contextmanager
-def slow_way_out(server: Server) -> Iterator[None]:
-    """What goes out of its host is slow; whatever became of it meanwhile, in the end it is at rest."""
+def slow_migration(server: Server, destination: str, meanwhile: Callable[[], object],
+                   to_the_end: bool = False) -> dict[str, Any]:
+    """Nova's record of it once it is over. What goes out of its host is slow until `meanwhile` is done, or to the end."""
     place = place_of(server)
+
+    def then() -> None:
+        meanwhile()
+        if not to_the_end:
+            place.quick()
+
     place.slow(SLOW)
     try:
-        yield
+        return server.live_migration(destination, meanwhile=then)
     finally:
         place.quick()
-    server.wait("ACTIVE", 120)
-    server.find()
-    is_aggregated(server)
 
 
 def listed(server: Server) -> dict[str, Any]:
@@ -73,8 +75,7 @@ def until_it_follows(server: Server) -> None:
 def arrived(server: Server, record: dict[str, Any], destination: str) -> None:
     """Nova, placement, and each byte of its memory."""
     assert record["status"] == "completed", record
-    assert server.host.name == destination
-    server.runs_whole()
+    assert server.find().name == destination
     is_aggregated(server)
     is_counted(server, 120)
 
@@ -83,6 +84,6 @@ def stays(server: Server, record: dict[str, Any]) -> None:
     """The migration has failed, and the server is where it was: for Nova, for placement, and with all of its memory."""
     assert record["status"] in ("error", "failed", "cancelled"), record
     told = server.wait("ACTIVE", 120)
-    assert told["OS-EXT-SRV-ATTR:host"] == record["source_compute"]
+    assert told["OS-EXT-SRV-ATTR:host"] == record["source_compute"] == server.find().name
     is_aggregated(server)
     is_counted(server, 120)

@@ -101,7 +101,7 @@ class Server:
 
     def runs_whole(self) -> None:
         """Its guest goes on, and every byte of it is right."""
-        self.guest.wait_ticks(3, 60)
+        self.guest.wait_ticks(2, 60)
         if self.guest.verify() != 0:
             self.guest.check()
             raise LabError(f"server {self.title}: memverify counts errors and told of none")

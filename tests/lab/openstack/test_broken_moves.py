@@ -15,7 +15,7 @@ from lab.deadline import wait_until
 from lab.hecad import Hecad
 from lab.libvirt_host import LibvirtHost
 from lab.openstack.governed import MIB, number_of, other_host, place_of, runs_anew
-from lab.openstack.moves import arrived, force, stays, until_copied_ahead, until_it_follows
+from lab.openstack.moves import arrived, slow_migration, stays, until_copied_ahead, until_it_follows
 from lab.openstack.server import Server
 
 CUT_SECONDS = 10
@@ -47,14 +47,24 @@ def kill_qemu_there(server: Server) -> None:
     there.run("find", "/run/heca/qmp", "-type", "s", "-delete")
 
 
-def move(server: Server, until: Callable[[Server], None], broken: Callable[[], object]) -> tuple[dict[str, object], str]:
+def broken_before(server: Server, broken: Callable[[], object]) -> dict[str, object]:
+    """While memory is copied ahead, over a link that is slow to the end: whatever is left of the migration does not win."""
+    def meanwhile() -> None:
+        until_copied_ahead(server)
+        broken()
+
+    return slow_migration(server, other_host(server), meanwhile, to_the_end=True)
+
+
+def goes_on_after(server: Server, until: Callable[[Server], None], broken: Callable[[], object]) -> None:
+    """It arrives once the link is quick again."""
     destination = other_host(server)
 
     def meanwhile() -> None:
         until(server)
         broken()
 
-    return server.live_migrate(destination, meanwhile=meanwhile), destination
+    arrived(server, slow_migration(server, destination, meanwhile), destination)
 
 
 # Before the change-over
@@ -62,13 +72,11 @@ def move(server: Server, until: Callable[[Server], None], broken: Callable[[], o
 @SIDES
 def test_a_hecad_that_crashes_while_memory_is_copied_ahead_costs_nothing(server: Server, side: str) -> None:
     _, hecad = side_of(server, side)
-    record, _ = move(server, until_copied_ahead, lambda: crash(hecad))
-    stays(server, record)
+    stays(server, broken_before(server, lambda: crash(hecad)))
 
 
 def test_a_qemu_that_dies_at_the_destination_costs_nothing(server: Server) -> None:
-    record, _ = move(server, until_copied_ahead, lambda: kill_qemu_there(server))
-    stays(server, record)
+    stays(server, broken_before(server, lambda: kill_qemu_there(server)))
 
 
 def test_a_destination_without_room_for_it_costs_nothing(server: Server) -> None:
@@ -98,10 +106,9 @@ def test_a_hook_that_fails_costs_nothing(server: Server) -> None:
 def test_a_link_that_is_cut_while_memory_is_copied_ahead_is_waited_out(server: Server) -> None:
     def broken() -> None:
         cut_for_a_while(server)
-        force(server)
+        until_it_follows(server)
 
-    record, destination = move(server, until_copied_ahead, broken)
-    arrived(server, record, destination)
+    goes_on_after(server, until_copied_ahead, broken)
 
 
 # After it
@@ -109,15 +116,13 @@ def test_a_link_that_is_cut_while_memory_is_copied_ahead_is_waited_out(server: S
 @SIDES
 def test_a_hecad_that_crashes_while_memory_follows_is_waited_for(server: Server, side: str) -> None:
     _, hecad = side_of(server, side)
-    record, destination = move(server, until_it_follows, lambda: crash(hecad))
-    arrived(server, record, destination)
+    goes_on_after(server, until_it_follows, lambda: crash(hecad))
 
 
 def test_a_libvirtd_that_restarts_at_the_change_over_does_not_bring_the_server_back(server: Server) -> None:
     """It has not heard the end of its migration, and keeps the domain, stopped."""
     source = server.host
-    record, destination = move(server, until_it_follows, source.restart_libvirtd)
-    arrived(server, record, destination)
+    goes_on_after(server, until_it_follows, source.restart_libvirtd)
     assert source.running() == [], "it runs once"
 
 
@@ -129,13 +134,11 @@ def until_libvirt_is_done(server: Server) -> None:
 @SIDES
 def test_a_libvirtd_that_restarts_while_memory_follows_is_not_missed(server: Server, side: str) -> None:
     host, _ = side_of(server, side)
-    record, destination = move(server, until_libvirt_is_done, host.restart_libvirtd)
-    arrived(server, record, destination)
+    goes_on_after(server, until_libvirt_is_done, host.restart_libvirtd)
 
 
 def test_a_link_that_is_cut_while_memory_follows_is_waited_out(server: Server) -> None:
-    record, destination = move(server, until_it_follows, lambda: cut_for_a_while(server))
-    arrived(server, record, destination)
+    goes_on_after(server, until_it_follows, lambda: cut_for_a_while(server))
 
 
 def test_a_server_that_dies_while_memory_follows_is_told_of_and_boots_again(server: Server) -> None:
@@ -145,7 +148,7 @@ def test_a_server_that_dies_while_memory_follows_is_told_of_and_boots_again(serv
         until_libvirt_is_done(server)
         kill_qemu_there(server)
 
-    server.live_migration(destination, meanwhile=meanwhile)
+    slow_migration(server, destination, meanwhile)
     assert server.look()["OS-EXT-SRV-ATTR:host"] == destination
     assert source.running() == [], "it is not brought back where it was"
     wait_until(lambda: source.memory_files() == [], 60, "nothing of it is left where it was")

@@ -70,8 +70,6 @@ def test_a_hecad_that_crashes_at_the_switch_costs_nothing(server: Server, side: 
     if record["status"] != "completed":
         stays(server, record)
     else:
-        server.find()
-        server.runs_whole()
         is_aggregated(server)
         is_counted(server, 120)
 

@@ -7,7 +7,7 @@ import shutil
 
 from lab.deadline import wait_until
 from lab.openstack.governed import compute_of, other_host
-from lab.openstack.moves import arrived, listed, stays, until_copied_ahead, until_it_follows
+from lab.openstack.moves import arrived, listed, slow_migration, stays, until_copied_ahead, until_it_follows
 from lab.openstack.server import Server
 
 
@@ -20,7 +20,7 @@ def test_forced_it_changes_over_and_is_completed_when_its_memory_is_there(server
         shown = listed(server)
         assert 0 < shown["memory_remaining_bytes"] < shown["memory_total_bytes"], shown
 
-    arrived(server, server.live_migrate(destination, meanwhile=watch), destination)
+    arrived(server, slow_migration(server, destination, watch), destination)
 
 
 def test_called_off_it_stays(server: Server) -> None:
@@ -28,7 +28,7 @@ def test_called_off_it_stays(server: Server) -> None:
         until_copied_ahead(server)
         server.cloud.client.run("server", "migration", "abort", server.id, str(listed(server)["id"]))
 
-    record = server.live_migrate(other_host(server), meanwhile=abort)
+    record = slow_migration(server, other_host(server), abort, to_the_end=True)
     assert record["status"] == "cancelled", record
     stays(server, record)
 
@@ -43,8 +43,7 @@ def test_a_nova_compute_that_dies_while_it_leaves_finds_it_at_its_destination(se
         source.kill()
         source.start(resume_guests_state_on_host_boot="true")
 
-    record = server.live_migrate(destination, meanwhile=crash)
-    arrived(server, record, destination)
+    arrived(server, slow_migration(server, destination, crash), destination)
     assert source.host.running() == [], "it runs once"
     left = source.state / "instances" / server.id
     assert left.exists(), "its files are left: whether they are shared with its destination, nobody knows any more"
