@@ -14,7 +14,7 @@ from lab.bench import Bench
 from lab.deadline import wait_until
 from lab.hardship import MIB
 from lab.hecad import CommandFailed, Hecad
-from lab.processes import spawn
+from lab.processes import spawn, userfaultfds
 from lab.sysctl import Sysctl
 from lab.workload import NativeWorkload
 
@@ -40,8 +40,7 @@ def untouched(process: NativeWorkload) -> None:
     process.wait_ticks(1, 20)
     assert process.verify() == 0
     process.check()
-    links = [os.readlink(path) for path in Path(f"/proc/{process.pid}/fd").iterdir()]
-    assert not any("[userfaultfd]" in link for link in links)
+    assert userfaultfds(process.pid) == 0
 
 
 def lent(sponsor: Hecad) -> int:

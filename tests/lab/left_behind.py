@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from lab.deadline import wait_until
@@ -12,22 +11,17 @@ from lab.hosts import Hosts
 from lab.ignore_shared import ignore_shared
 from lab.libvirt_host import LibvirtHost
 from lab.moving_guest import MovingGuest
+from lab.processes import open_files
 
 
 def _traces(host: LibvirtHost, hecad: Hecad) -> list[str]:
     """Domains, RAM files and second names of them, memory, the journal's records, leases, and files that hecad has open."""
-    opened = []
-    for number in Path(f"/proc/{hecad.pid}/fd").iterdir():
-        try:
-            opened.append(os.readlink(number))
-        except FileNotFoundError:  # closed meanwhile
-            pass
     found = [f"domain {name}" for name in host.running()]
     found += [f"file {name}" for name in host.memory_files()]
     found += [f"{host.memory_used()} bytes"] if host.memory_used() > 1 << 20 else []
     found += [f"record {path.name}" for path in host.outside(Path("/run/heca/departures")).iterdir()]
     found += [f"lease {lease['id']}" for lease in hecad.leases()]
-    found += [f"open {path}" for path in opened if path.startswith(str(host.memory)) or "[userfaultfd]" in path]
+    found += [f"open {path}" for path in open_files(hecad.pid) if path.startswith(str(host.memory)) or "[userfaultfd]" in path]
     return found
 
 

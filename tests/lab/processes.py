@@ -37,10 +37,20 @@ def stop(process: subprocess.Popen[bytes], grace: float = 0.0) -> int:
     return process.wait(30)
 
 
+def open_files(pid: int) -> list[str]:
+    """What the process's file descriptors are, by /proc; one that is closed while this looks may be left out."""
+    found = []
+    for number in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found.append(os.readlink(number))
+        except FileNotFoundError:
+            pass
+    return found
+
+
 def userfaultfds(pid: int) -> int:
     """How many the process has open."""
-    links = (os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir())
-    return sum("[userfaultfd]" in link for link in links)
+    return sum("[userfaultfd]" in name for name in open_files(pid))
 
 
 def tail(path: Path, lines: int = 25) -> str:

@@ -7,7 +7,6 @@ The tests are independent: each begins with a guest that runs on one host, where
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -26,7 +25,7 @@ from lab.ignore_shared import ignore_shared
 from lab.journey import Journey
 from lab.libvirt_host import LibvirtHost, VirshFailed
 from lab.paths import binary
-from lab.processes import spawn
+from lab.processes import open_files, spawn
 
 METADATA = "<heca:memory xmlns:heca='https://hecatonchire.org/xmlns/1' migration='post-copy'/>"
 WORKLOAD = {"mib": 100, "threads": 2, "rate": 20000}
@@ -75,9 +74,8 @@ def events_of(host: LibvirtHost) -> Iterator[list[str]]:
     assert listener.stdout
 
     def connected() -> bool:
-        fds = list(Path(f"/proc/{listener.pid}/fd").iterdir())
         return (Path(f"/proc/{listener.pid}/comm").read_text() == "virsh\n"
-                and any(os.readlink(fd).startswith("socket:") for fd in fds))
+                and any(name.startswith("socket:") for name in open_files(listener.pid)))
 
     try:
         wait_until(connected, 20, "virsh listens")  # it says so a moment later; the events are a second away

@@ -13,8 +13,9 @@ import pytest
 from lab.bench import Bench
 from lab.deadline import wait_until
 from lab.hecad import CommandFailed, Hecad, Peer
+from lab.processes import userfaultfds
 from lab.qemu import Qemu
-from lab.vm_pair import WORKLOAD, left_cleanly, pair, second_names, stays_here, two_nodes, uffds, verifying, waiting
+from lab.vm_pair import WORKLOAD, left_cleanly, pair, second_names, stays_here, two_nodes, verifying, waiting
 
 
 @pytest.mark.parametrize("mode", ["post-copy", "hybrid", "pre-copy"])
@@ -42,7 +43,7 @@ def test_a_vm_moves_and_verifies_itself(bench: Bench, mode: str) -> None:
     else:
         assert max(blocked) > 0
     assert second_names(source) == []
-    assert uffds(source) == 1, "the fence, and nothing that notes writes"
+    assert userfaultfds(source.pid) == 1, "the fence, and nothing that notes writes"
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from typing import Any
 from lab.bench import Bench
 from lab.deadline import wait_until
 from lab.hecad import Hecad
+from lab.processes import userfaultfds
 from lab.qemu import Qemu
 
 WORKLOAD = {"mib": 300, "threads": 2, "rate": 20000}
@@ -56,12 +57,7 @@ def stays_here(source: Qemu, here: Hecad, there: Hecad) -> None:
     source.guest.check()
     wait_until(lambda: here.regions() == [] and there.regions() == [], 20, "no region left")
     assert second_names(source) == []
-    assert uffds(source) == 0
-
-
-def uffds(vm: Qemu) -> int:
-    links = [path.readlink() for path in Path(f"/proc/{vm.pid}/fd").iterdir()]
-    return sum("userfaultfd" in str(link) for link in links)
+    assert userfaultfds(source.pid) == 0
 
 
 def second_names(source: Qemu) -> list[Path]:

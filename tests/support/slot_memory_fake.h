@@ -12,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "base/check.h"
 #include "transport/channel.h"
 #include "transport/server.h"
 
@@ -21,12 +22,26 @@ namespace heca::test_support {
 class FakeSlotMemory final : public transport::SlotMemory {
  public:
   FakeSlotMemory(Bytes page_size, std::uint32_t slots, Epoch owner)
-      : page_size_(page_size), owner_(owner), marks_(slots, std::byte{0}), bytes_(page_size.value() * slots) {}
+      : page_size_(page_size), owner_(owner) {
+    marks_.reserve(kMostFor * slots);  // what is there stays where it is
+    bytes_.reserve(kMostFor * slots * page_size.value());
+    Grow(slots);
+  }
+  /// To kMostFor times as many as it began with.
+  void Grow(std::uint32_t slots) {
+    const std::lock_guard lock(mutex_);
+    HECA_CHECK(marks_.size() + slots <= marks_.capacity());
+    marks_.resize(marks_.size() + slots);
+    bytes_.resize(marks_.size() * page_size_.value());
+  }
   /// From now on a device may reach it, which asks nobody, in pieces of so many slots: before it is admitted.
   void LetBeReached(std::uint32_t piece) { piece_ = piece; }
 
   [[nodiscard]] Bytes PageSize() const override { return page_size_; }
-  [[nodiscard]] std::uint32_t SlotCount() const override { return static_cast<std::uint32_t>(marks_.size()); }
+  [[nodiscard]] std::uint32_t SlotCount() const override {
+    const std::lock_guard lock(mutex_);
+    return static_cast<std::uint32_t>(marks_.size());
+  }
 
   Result<std::span<const std::byte>> ForRead(Slot slot) override {
     std::unique_lock lock(mutex_);
@@ -53,6 +68,7 @@ class FakeSlotMemory final : public transport::SlotMemory {
     return {};
   }
   [[nodiscard]] std::vector<transport::Extent> Extents() const override {
+    const std::lock_guard lock(mutex_);
     std::vector<transport::Extent> extents;
     for (std::size_t at = 0; piece_ != 0 && at < marks_.size(); at += piece_) {
       const std::size_t count = std::min<std::size_t>(piece_, marks_.size() - at);
@@ -92,6 +108,7 @@ class FakeSlotMemory final : public transport::SlotMemory {
   }
 
  private:
+  static constexpr std::uint32_t kMostFor = 8;
   [[nodiscard]] bool Exists(Slot slot) const { return slot != kNoSlot && slot.value() <= marks_.size(); }
   [[nodiscard]] bool Written(Slot slot) const { return marks_[slot.value() - 1] != std::byte{0}; }
   std::span<std::byte> At(Slot slot) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // What this host knows of the marks of a lease's slots at the sponsor. The owner of a lease is its only writer, so what it has
-// seen once stays true until it changes it itself; what it does not know it has to look at. Shared by the lease's channels.
+// seen once stays true until it changes it itself; what it does not know it has to look at. Shared by the lease's channels over
+// RDMA, and only by these: what another one has changed, over TCP say, it does not know, so nobody may fail by its word.
 #pragma once
 
 #include <atomic>

@@ -45,7 +45,7 @@ std::size_t OneSided::RequestsFor(std::span<const Slot> slots) const {
 
 Status OneSided::Begin(OperationInFlight& op, std::size_t index) {
   const bool same = op.operation == Operation::kRelease || op.attempt == Attempt::kRepeated;  // whatever the marks say
-  if (same || FirstThatIs(op, Mark::kUnknown) == kNoSlot) return Move(op, index);
+  if (same || AllAre(op, op.operation == Operation::kRead ? Mark::kWritten : Mark::kFree)) return Move(op, index);
   Look(op, index);
   return {};
 }
@@ -137,6 +137,11 @@ void OneSided::Free(OperationInFlight& op, std::size_t index) {
     link_.Write(scratch_.Part(zeros_, run.count), run.marks, Link::kUnsignalled);
   }
   link_.Read(scratch_.Part(sink_, 1), run.marks, TagOf(index));
+}
+
+bool OneSided::AllAre(const OperationInFlight& op, Mark mark) const {
+  const auto slots = op.Slots();
+  return std::all_of(slots.begin(), slots.end(), [&](Slot slot) { return book_->Get(slot) == mark; });
 }
 
 Slot OneSided::FirstThatIs(const OperationInFlight& op, Mark mark) const {

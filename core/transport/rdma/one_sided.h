@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Operations on slots without anybody at the sponsor: RDMA READ and WRITE of pages and of their marks.
 //
-//   read      READ marks, where they are not known; READ the pages
-//   write     READ marks, where they are not known, at the first attempt; WRITE the pages; READ a byte of them; WRITE the marks
-//             behind that read (fence); READ a mark
+//   read      READ marks, unless all are known to be written; READ the pages
+//   write     at the first attempt READ marks, unless all are known to be free; WRITE the pages; READ a byte of them; WRITE the
+//             marks behind that read (fence); READ a mark
 //   release   WRITE the marks; READ one of them
+//
+// No operation fails by what the book says, which knows nothing of what the lease's other connections do over TCP, or by asking
+// the server: a page that counts as lost, or a slot as taken, was seen to be so.
 //
 // A WRITE that has completed has reached the peer's device, perhaps not its memory, and two WRITEs may be placed in any order
 // (iWARP: placed in any order, delivered in order, RFC 5041). A READ of the same connection is answered only when the WRITEs before
@@ -17,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "transport/rdma/link.h"
 #include "transport/rdma/mark_book.h"
@@ -32,6 +36,8 @@ class OneSided {
   static Result<std::unique_ptr<OneSided>> Make(Link& link, const Registered& pages, SlotMap map, std::shared_ptr<MarkBook> book,
                                                 std::size_t page_size, std::size_t operations);
 
+  /// More slots; those that were there before are where they were.
+  void Learn(SlotMap map) { map_ = std::move(map); }
   [[nodiscard]] bool Covers(std::span<const Slot> slots) const { return map_.HasAll(slots); }
   /// The most requests that such an operation posts.
   [[nodiscard]] std::size_t RequestsFor(std::span<const Slot> slots) const;
@@ -53,13 +59,14 @@ class OneSided {
   void Fetch(OperationInFlight& op, std::size_t index);
   void Store(OperationInFlight& op, std::size_t index);
   void Free(OperationInFlight& op, std::size_t index);
+  [[nodiscard]] bool AllAre(const OperationInFlight& op, Mark mark) const;
   /// The first slot whose mark is that, or none.
   [[nodiscard]] Slot FirstThatIs(const OperationInFlight& op, Mark mark) const;
   void Note(const OperationInFlight& op, Mark mark);
 
   Link& link_;
   const Registered& pages_;
-  const SlotMap map_;
+  SlotMap map_;
   const std::shared_ptr<MarkBook> book_;
   const std::size_t page_size_;
   const std::size_t ones_, zeros_, sink_;  ///< where in scratch_

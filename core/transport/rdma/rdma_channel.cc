@@ -18,9 +18,6 @@ constexpr int kMaxRounds = 16;
 /// How often the peer's pulse is thought of.
 constexpr int kTickMs = 250;
 constexpr std::uint64_t kAskedTag = 2;      ///< of a request to the server: only that the send queue has room counts
-constexpr std::uint64_t kDirectoryTag = 3;
-/// Of a lease's directory, which most have not more of: a hundred slabs' entries.
-constexpr std::size_t kDirectoryAtFirst = 4096;
 /// Places of the send queue: enough for a page each of what an urgent channel may have in flight, twice.
 constexpr std::uint32_t kSends = 1024;
 
@@ -42,7 +39,7 @@ std::size_t RingBytes(const wire::HelloReply& granted) {
   return std::max<std::size_t>(granted.window_bytes, largest) + largest;
 }
 
-Depth RdmaChannel::MostDepth() { return {kSends, wire::kMaxCredits}; }
+Depth RdmaChannel::MostDepth() { return {kSends + 1, wire::kMaxCredits}; }  // the directory
 
 Result<Registered> RdmaChannel::MakeAnswers(Link& link) {
   HECA_ASSIGN_OR_RETURN(auto answers, Registered::Make(link.domain(), wire::kMaxCredits * wire::kAnswerSize, Reach::kLocal));
@@ -81,13 +78,18 @@ RdmaChannel::RdmaChannel(std::unique_ptr<Link> link, Registered answers, Registe
       room_(pages_.bytes().size()),
       ring_(granted.credits) {}
 
-Result<Registered> RdmaChannel::Fetch(const wire::RemoteMemory& directory, std::size_t bytes, Deadline deadline) {
-  HECA_ASSIGN_OR_RETURN(auto copy, Registered::Make(link_->domain(), bytes, Reach::kLocal));
-  link_->Read(copy.Part(0, bytes), directory, kDirectoryTag);
-  HECA_RETURN_IF_ERROR(link_->Post());
+Status RdmaChannel::LoadDirectory(const wire::RemoteMemory& directory, std::shared_ptr<MarkBook> book, Deadline deadline) {
+  HECA_ASSIGN_OR_RETURN(directory_, SlotDirectory::Make(*link_, directory, page_size_.value()));
+  HECA_ASSIGN_OR_RETURN(one_sided_, OneSided::Make(*link_, pages_, SlotMap(page_size_.value()), std::move(book),
+                                                   page_size_.value(), ring_.size()));
+  directory_->Want();
   while (true) {
+    directory_->Ask();
+    HECA_RETURN_IF_ERROR(link_->Post());
     HECA_ASSIGN_OR_RETURN(const auto completions, link_->Poll());
-    if (!completions.empty()) return copy;  // nothing else is in flight
+    for (const ibv_wc& completion : completions) HECA_RETURN_IF_ERROR(Take(completion));
+    if (directory_->resting()) return {};
+    if (!completions.empty()) continue;
     if (deadline.Passed()) {
       return Status(ErrorCode::kDeadlineExceeded, "the directory of the lease did not come", ErrorScope::kConnection);
     }
@@ -95,20 +97,6 @@ Result<Registered> RdmaChannel::Fetch(const wire::RemoteMemory& directory, std::
     pollfd entry{link_->fd(), POLLIN, 0};
     if (!again) ::poll(&entry, 1, std::min(kTickMs, deadline.LeftMs()));
   }
-}
-
-Status RdmaChannel::LoadDirectory(const wire::RemoteMemory& directory, std::shared_ptr<MarkBook> book, Deadline deadline) {
-  HECA_ASSIGN_OR_RETURN(auto copy, Fetch(directory, kDirectoryAtFirst, deadline));
-  HECA_ASSIGN_OR_RETURN(const auto count, wire::DecodeDirectoryCount(copy.bytes().first<wire::kDirectoryHeaderSize>()));
-  const std::size_t size = wire::kDirectoryHeaderSize + count * wire::kDirectoryEntrySize;
-  if (size > copy.bytes().size()) {
-    HECA_ASSIGN_OR_RETURN(copy, Fetch(directory, size, deadline));
-  }
-  SlotMap map(page_size_.value());
-  HECA_RETURN_IF_ERROR(map.Load(copy.bytes()));
-  HECA_ASSIGN_OR_RETURN(one_sided_, OneSided::Make(*link_, pages_, std::move(map), std::move(book), page_size_.value(),
-                                                   ring_.size()));
-  return {};
 }
 
 Status RdmaChannel::Read(OpTag tag, std::span<const Slot> slots) {
@@ -131,6 +119,7 @@ Status RdmaChannel::Start(Operation operation, OpTag tag, std::span<const Slot> 
   if (!failed_.ok()) return failed_;
   const std::size_t payload = operation == Operation::kRelease ? 0 : slots.size() * page_size_.value();
   const bool alone = one_sided_ && one_sided_->Covers(slots);
+  if (one_sided_ && !alone) directory_->Want();
   const std::size_t requests = alone ? one_sided_->RequestsFor(slots) : 1;
   const bool full = started_ - done_ == ring_.size() || requests_in_flight_ + requests > kSends ||
                     (payload_in_flight_ != 0 && payload_in_flight_ + payload > window_);
@@ -221,7 +210,10 @@ Result<bool> RdmaChannel::PollOnce(ChannelSink& sink) {
   HECA_ASSIGN_OR_RETURN(const auto completions, link_->Poll());
   for (const ibv_wc& completion : completions) HECA_RETURN_IF_ERROR(Take(completion));
   if (completions.empty()) return false;
-  if (one_sided_) HECA_RETURN_IF_ERROR(Advance());
+  if (one_sided_) {
+    HECA_RETURN_IF_ERROR(Advance());
+    directory_->Ask();
+  }
   HECA_RETURN_IF_ERROR(link_->Post());
   DeliverFinished(sink);
   return true;
@@ -229,6 +221,11 @@ Result<bool> RdmaChannel::PollOnce(ChannelSink& sink) {
 
 Status RdmaChannel::Take(const ibv_wc& completion) {
   if (completion.opcode == IBV_WC_RECV) return TakeAnswer(completion);
+  if (completion.wr_id == SlotDirectory::kTag) {
+    HECA_ASSIGN_OR_RETURN(auto more, directory_->Take());
+    if (more) one_sided_->Learn(std::move(*more));
+    return {};
+  }
   if (!IsOperation(completion.wr_id)) return {};
   const std::size_t index = IndexOf(completion.wr_id);
   return one_sided_->Go(ring_[index], index);

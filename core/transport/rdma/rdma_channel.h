@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@
 #include "transport/rdma/one_sided.h"
 #include "transport/rdma/operation_in_flight.h"
 #include "transport/rdma/page_ring.h"
+#include "transport/rdma/slot_directory.h"
 #include "wire/rdma.h"
 
 namespace heca::transport::rdma {
@@ -53,8 +55,7 @@ class RdmaChannel final : public Channel {
  private:
   RdmaChannel(std::unique_ptr<Link> link, Registered answers, Registered requests, Registered pages, Role role,
               const wire::HelloReply& granted);
-  /// The first bytes of the directory. Nothing else may be in flight.
-  Result<Registered> Fetch(const wire::RemoteMemory& directory, std::size_t bytes, Deadline deadline);
+  /// Nothing else may be in flight.
   Status LoadDirectory(const wire::RemoteMemory& directory, std::shared_ptr<MarkBook> book, Deadline deadline);
 
   Status Start(Operation operation, OpTag tag, std::span<const Slot> slots, std::span<const std::byte> pages, Attempt attempt);
@@ -83,7 +84,8 @@ class RdmaChannel final : public Channel {
   const Registered answers_;
   const Registered requests_;
   const Registered pages_;
-  std::unique_ptr<OneSided> one_sided_;  ///< null: everything is asked
+  std::optional<SlotDirectory> directory_;  ///< none: everything is asked
+  std::unique_ptr<OneSided> one_sided_;     ///< with it
   PageRing room_;
   std::vector<OperationInFlight> ring_;  ///< one place per credit
   std::uint64_t done_ = 0;               ///< operations, counted from the first

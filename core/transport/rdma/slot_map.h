@@ -37,7 +37,7 @@ class SlotMap {
  private:
   [[nodiscard]] const wire::DirectoryEntry* Find(Slot slot) const;
 
-  const std::size_t page_size_;
+  std::size_t page_size_;
   std::vector<wire::DirectoryEntry> entries_;  ///< by their first slots
 };
 

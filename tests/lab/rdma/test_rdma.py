@@ -26,7 +26,7 @@ from results import from_gtest  # noqa: E402
 PROGRAMS = ["transport_test", "hecad", "hecactl"]
 ADVERSARIES, ATTACKS = "Device/RdmaAdversary.*", 9
 CUT = "CutLinkIsNoticedWhateverTheChannelWaitsFor"
-TESTS_OF_EACH = 24  # of the conformance suite
+TESTS_OF_EACH = 26  # of the conformance suite
 ALONE_SKIPS = "nothing holds up a client that writes by itself"
 
 

@@ -81,6 +81,17 @@ class ChannelConformance : public ::testing::TestWithParam<Transport> {
     HECA_RETURN_IF_ERROR(Drive(channel, done, [&] { return done.Has(1); }));
     return done.Get(1).status;
   }
+  /// As if by a connection that nobody here knows.
+  void WriteAsAnother(std::span<const Slot> slots) {
+    const std::size_t size = memory_->PageSize().value();
+    const auto pages = Pattern(slots, memory_->PageSize());
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+      const auto landing = memory_->BeginWrite(slots[i], Attempt::kFirst);
+      ASSERT_TRUE(landing.ok()) << landing.status().ToString();
+      std::copy_n(pages.begin() + static_cast<std::ptrdiff_t>(i * size), size, landing->begin());
+      memory_->CommitWrite(slots[i]);
+    }
+  }
   Result<std::vector<std::byte>> ReadNow(Channel& channel, std::span<const Slot> slots) {
     Recorder done;
     HECA_RETURN_IF_ERROR(channel.Read(OpTag(1), slots));
@@ -352,6 +363,50 @@ TEST_P(ChannelConformance, WhatIsThereIsSeenByOneThatHasNotWrittenIt) {
   EXPECT_EQ(WriteNow(*bulk, Slots(9, 2)).code(), ErrorCode::kAlreadyExists);
   ASSERT_TRUE(WriteNow(*bulk, Slots(9, 22), Attempt::kRepeated).ok());
   ExpectHolds(*bulk, Slots(9, 22));
+}
+
+TEST_P(ChannelConformance, WhatAnotherConnectionHasChangedIsSeen) {
+  const auto slots = Slots(1, 8);
+  const auto bulk = Dial(Role::kBulk);
+  const auto urgent = Dial(Role::kUrgent);
+  ASSERT_TRUE(WriteNow(*bulk, slots).ok());
+  ASSERT_TRUE(ReleaseNow(*bulk, slots).ok());
+  WriteAsAnother(slots);
+  ExpectHolds(*urgent, slots);
+  ExpectHolds(*bulk, slots);
+  for (const Slot slot : slots) ASSERT_TRUE(memory_->Release(slot).ok());
+  const Status again = WriteNow(*bulk, slots);
+  EXPECT_TRUE(again.ok()) << again.ToString();
+  ExpectHolds(*urgent, slots);
+}
+
+TEST_P(ChannelConformance, WhatIsAddedIsReachedLikeTheRest) {
+  UseMemory(kBasePage, 64, 64);
+  const auto bulk = Dial(Role::kBulk);
+  const auto urgent = Dial(Role::kUrgent);
+  ASSERT_TRUE(WriteNow(*bulk, Slots(1, 64)).ok());
+  for (std::uint32_t piece = 1; piece <= 4; ++piece) {
+    memory_->Grow(64);
+    const auto added = Slots(piece * 64 + 1, 64);
+    ASSERT_TRUE(WriteNow(*bulk, added).ok());
+    ExpectHolds(*urgent, added);
+  }
+  ExpectHolds(*bulk, Slots(1, 64));
+  if (!GetParam().alone) return;
+  // Found soon, without a new connection.
+  const Deadline deadline = Deadline::After(Millis(10000));
+  const auto served = [&] {
+    std::uint64_t bytes = 0;
+    for (const auto& connection : harness_->server().Connections()) bytes += connection.bytes_in + connection.bytes_out;
+    return bytes;
+  };
+  for (auto before = served();; before = served()) {
+    ExpectHolds(*urgent, Slots(257, 64));
+    ASSERT_TRUE(WriteNow(*bulk, Slots(257, 64), Attempt::kRepeated).ok());
+    if (served() == before) break;
+    ASSERT_FALSE(deadline.Passed()) << "the server is still asked";
+    std::this_thread::sleep_for(Millis(20));
+  }
 }
 
 TEST_P(ChannelConformance, MemoryInManyPieces) {
