@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from nova import version
 from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import guest as libvirt_guest
 
@@ -96,11 +97,17 @@ def is_green() -> bool:
     return bool(patcher.is_monkey_patched("thread"))
 
 
+def _release() -> int:
+    """Nova's: 26 is Zed; 0 where it does not tell."""
+    number = version.version_string().split(".")[0]
+    return int(number) if number.isdigit() else 0
+
+
 def ask_devices_in_native_threads(host: Any) -> None:
-    """Of a nova.virt.libvirt.host.Host. Nova 26 asks each of the host's devices what it can do in the only thread that it has
-    (Launchpad bug 2091033, repaired later). That answer may not come before a live migration ends, and until then nova-compute
-    hears nothing: no force-complete, no abort, no event."""
-    if not is_green():
+    """Of a nova.virt.libvirt.host.Host. Before Nova 31 (or a repaired one of 28 to 30) each of the host's devices is asked
+    what it can do in the only thread that there is (Launchpad bug 2091033). That answer may not come before a live migration
+    ends, and until then nova-compute hears nothing: no force-complete, no abort, no event."""
+    if not is_green() or _release() >= 31:
         return
     inner, wrap = host.list_all_devices, host._wrap_libvirt_proxy
 

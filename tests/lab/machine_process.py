@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -56,6 +57,14 @@ class TwoHecads:
     def connections(self, end: str = "c") -> list[dict[str, Any]]:
         """Each data connection to or from the other one."""
         return [one for node in self.hecactl("nodes", end=end)["nodes"] for one in node["connections"]]
+
+    def explain(self) -> str:
+        """What is known of them where something has not come."""
+        threads = f"for t in /proc/{self.compute}/task/*; do cat $t/comm $t/wchan $t/syscall; echo; done"
+        asked = [f"hecactl --socket /run/c/hecad.sock {words}" for words in ("regions", "nodes", "events")]
+        here = [(self.machine, command) for command in ("tail -n 40 /tmp/c.log", *asked, threads)]
+        return "\n".join(f"$ {command}\n{machine.attempt(f'timeout 10 sh -c {shlex.quote(command)}')[1]}"
+                         for machine, command in [*here, (self._lender, "tail -n 40 /tmp/s.log")])
 
     def end(self) -> None:
         """Neither they nor their memory is left."""
@@ -110,7 +119,10 @@ class GovernedProcess(TwoHecads):
         """More ticks with progress, and no error in any."""
         last = "grep tick= /tmp/verifier.log | tail -n 1 | sed 's/.*verified=//; s/ .*//'"
         before = int(self.machine.run(last))
-        self.machine.wait(f"[ $({last}) -gt {before} ]", 60)
+        try:
+            self.machine.wait(f"[ $({last}) -gt {before} ]", 60)
+        except LabError as error:
+            raise LabError(f"{error}\n{self.explain()}") from error
         self.machine.run("! grep -E 'MEMVERIFY (ERROR|FATAL)' /tmp/verifier.log")
 
     def verify(self) -> int:

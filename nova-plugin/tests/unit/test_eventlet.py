@@ -13,11 +13,14 @@ import pytest
 PLUGIN = Path(__file__).resolve().parents[2]
 
 PROGRAM = """
+from nova import monkey_patch
+if hasattr(monkey_patch, "patch"):  # before, the import has done it
+    monkey_patch.patch()
 import eventlet
-eventlet.monkey_patch()
 import time
 import types
-from eventlet import patcher, tpool
+from eventlet import patcher
+from nova.virt.libvirt.host import Host
 from heca_nova import compat
 from heca_nova.hecad import Hecad
 from heca_nova.testing.fake_heca import FakeHeca, FakeClient
@@ -31,7 +34,8 @@ eventlet.spawn(tick)
 class Device:
     def listCaps(self):
         native.sleep(0.5)
-host = types.SimpleNamespace(list_all_devices=lambda flags=0: [Device()], _wrap_libvirt_proxy=tpool.Proxy)
+host = Host("qemu:///system")
+host.get_connection = lambda: types.SimpleNamespace(listAllDevices=lambda flags: [Device()])
 compat.ask_devices_in_native_threads(host)
 for device in host.list_all_devices(flags=2):
     device.listCaps()
