@@ -13,6 +13,12 @@ from lab.deadline import LabError
 from lab.machine import Console
 
 
+def hecactl(machine: Console, socket: str, arguments: str, seconds: float = 60) -> Any:
+    """The document that hecactl answers with in the machine."""
+    return json.loads(machine.run(
+        f"hecactl --socket {socket} --json {arguments} 2>/tmp/error || {{ cat /tmp/error; exit 1; }}", seconds))
+
+
 class TwoHecads:
     """A compute host in a machine, and a sponsor there or in another one, the `lender`, given with its address. Pages travel
     between them by the machine's address `host` and by what `options` say of it."""
@@ -50,9 +56,7 @@ class TwoHecads:
 
     def hecactl(self, arguments: str, seconds: float = 60, end: str = "c") -> Any:
         """What the compute host says; with `end` s, the sponsor."""
-        said = (self.machine if end == "c" else self._lender).run(
-            f"hecactl --socket /run/{end}/hecad.sock --json {arguments} 2>/tmp/error || {{ cat /tmp/error; exit 1; }}", seconds)
-        return json.loads(said)
+        return hecactl(self.machine if end == "c" else self._lender, f"/run/{end}/hecad.sock", arguments, seconds)
 
     def connections(self, end: str = "c") -> list[dict[str, Any]]:
         """Each data connection to or from the other one."""

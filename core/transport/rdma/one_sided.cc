@@ -16,18 +16,18 @@ constexpr std::size_t kConfirmations = 2;
 
 }  // namespace
 
-Result<std::unique_ptr<OneSided>> OneSided::Make(Link& link, const Registered& pages, SlotMap map,
-                                                 std::shared_ptr<MarkBook> book, std::size_t page_size, std::size_t operations) {
+Result<std::unique_ptr<OneSided>> OneSided::Make(Link& link, const Registered& pages, std::shared_ptr<MarkBook> book,
+                                                 std::size_t page_size, std::size_t operations) {
   HECA_ASSIGN_OR_RETURN(auto scratch, Registered::Make(link.domain(), (operations + 3) * kMarksOf, Reach::kLocal));
   return std::unique_ptr<OneSided>(
-      new OneSided(link, pages, std::move(map), std::move(book), page_size, operations, std::move(scratch)));
+      new OneSided(link, pages, std::move(book), page_size, operations, std::move(scratch)));
 }
 
-OneSided::OneSided(Link& link, const Registered& pages, SlotMap map, std::shared_ptr<MarkBook> book, std::size_t page_size,
+OneSided::OneSided(Link& link, const Registered& pages, std::shared_ptr<MarkBook> book, std::size_t page_size,
                    std::size_t operations, Registered scratch)
     : link_(link),
       pages_(pages),
-      map_(std::move(map)),
+      map_(page_size),
       book_(std::move(book)),
       page_size_(page_size),
       ones_(operations * kMarksOf),

@@ -32,8 +32,8 @@ namespace heca::transport::rdma {
 /// One thread at a time.
 class OneSided {
  public:
-  /// `pages` is the channel's ring; both outlive it. `map` and `book` are of the lease.
-  static Result<std::unique_ptr<OneSided>> Make(Link& link, const Registered& pages, SlotMap map, std::shared_ptr<MarkBook> book,
+  /// `pages` is the channel's ring; both outlive it. `book` is of the lease. Covers nothing before it learns of slots.
+  static Result<std::unique_ptr<OneSided>> Make(Link& link, const Registered& pages, std::shared_ptr<MarkBook> book,
                                                 std::size_t page_size, std::size_t operations);
 
   /// More slots; those that were there before are where they were.
@@ -51,8 +51,8 @@ class OneSided {
  private:
   static constexpr std::size_t kMarksOf = wire::kMaxBatch;  // bytes for each operation
 
-  OneSided(Link& link, const Registered& pages, SlotMap map, std::shared_ptr<MarkBook> book, std::size_t page_size,
-           std::size_t operations, Registered scratch);
+  OneSided(Link& link, const Registered& pages, std::shared_ptr<MarkBook> book, std::size_t page_size, std::size_t operations,
+           Registered scratch);
   [[nodiscard]] std::size_t MarksAt(std::size_t index) const { return index * kMarksOf; }
   void Look(OperationInFlight& op, std::size_t index);
   Status Move(OperationInFlight& op, std::size_t index);

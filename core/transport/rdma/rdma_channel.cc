@@ -80,8 +80,7 @@ RdmaChannel::RdmaChannel(std::unique_ptr<Link> link, Registered answers, Registe
 
 Status RdmaChannel::LoadDirectory(const wire::RemoteMemory& directory, std::shared_ptr<MarkBook> book, Deadline deadline) {
   HECA_ASSIGN_OR_RETURN(directory_, SlotDirectory::Make(*link_, directory, page_size_.value()));
-  HECA_ASSIGN_OR_RETURN(one_sided_, OneSided::Make(*link_, pages_, SlotMap(page_size_.value()), std::move(book),
-                                                   page_size_.value(), ring_.size()));
+  HECA_ASSIGN_OR_RETURN(one_sided_, OneSided::Make(*link_, pages_, std::move(book), page_size_.value(), ring_.size()));
   directory_->Want();
   while (true) {
     directory_->Ask();

@@ -6,7 +6,6 @@ is not registered: the source is asked for each page.
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import pytest
 from lab.bench import Bench
 from lab.deadline import wait_until
 from lab.guest_image import guest_image
+from lab.machine_process import hecactl
 from lab.qemu import Qemu
 from lab.rdma.machine import ADDRESS, RdmaMachine, program
 
@@ -86,9 +86,7 @@ class Node:
         machine.wait(f"hecactl --socket {self.socket} status", 60)
 
     def hecactl(self, arguments: str, seconds: float = 60) -> Any:
-        said = self.machine.run(f"hecactl --socket {self.socket} --json {arguments} 2>/tmp/error "
-                                "|| { cat /tmp/error; exit 1; }", seconds)
-        return json.loads(said)
+        return hecactl(self.machine, self.socket, arguments, seconds)
 
     def regions(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.hecactl("regions")["regions"]
