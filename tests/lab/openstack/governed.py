@@ -99,6 +99,20 @@ def runs_anew(server: Server) -> None:
     is_counted(server, 120)
 
 
+def keeps_all_when_suspended(server: Server) -> None:
+    """libvirt saves it to a file and starts it from there: with all of its RAM, which x-ignore-shared would leave out."""
+    server.run("suspend", seconds=300)
+    server.wait("SUSPENDED", 300)
+    hecad_of(server).wait_gone(server.name)
+    image = server.host.home / f"var/lib/libvirt/qemu/save/{server.name}.save"
+    assert image.stat().st_size > WORKLOAD["mib"] * MIB, "the image has RAM in it"
+    server.run("resume")
+    server.wait("ACTIVE", 300)
+    server.find()
+    is_aggregated(server)
+    is_counted(server)
+
+
 def _offers(cloud: Cloud, host: str) -> bool:
     remote = cloud.inventory(host).get("CUSTOM_HECA_REMOTE_MB", {"total": 0, "reserved": 0})
     return int(remote["total"]) - int(remote["reserved"]) >= REMOTE_MIB

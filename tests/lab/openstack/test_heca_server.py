@@ -24,6 +24,7 @@ from lab.openstack.governed import (
     hecad_of,
     is_aggregated,
     is_counted,
+    keeps_all_when_suspended,
     nothing_is_left,
     other_host,
     runs_anew,
@@ -73,16 +74,7 @@ def test_it_moves_there_and_back_under_load(server: Server) -> None:
 
 
 def test_suspended_after_a_migration_it_keeps_all_of_its_memory(server: Server) -> None:
-    server.run("suspend", seconds=300)
-    server.wait("SUSPENDED", 300)
-    hecad_of(server).wait_gone(server.name)
-    image = server.host.home / f"var/lib/libvirt/qemu/save/{server.name}.save"
-    assert image.stat().st_size > WORKLOAD["mib"] * MIB, "the image has RAM in it"
-    server.run("resume")
-    server.wait("ACTIVE", 300)
-    server.find()
-    is_aggregated(server)
-    is_counted(server)
+    keeps_all_when_suspended(server)
 
 
 def test_paused_it_waits_and_goes_on(server: Server) -> None:

@@ -15,6 +15,7 @@ from lab.openstack.governed import (
     hecad_of,
     is_aggregated,
     is_counted,
+    keeps_all_when_suspended,
     number_of,
     other_host,
     served,
@@ -76,12 +77,7 @@ def test_a_hecad_that_crashes_at_the_switch_costs_nothing(server: Server, side: 
 
 def test_suspended_after_a_migration_that_failed_it_keeps_all_of_its_memory(server: Server) -> None:
     test_without_hecad_at_the_destination_it_stays(server)
-    server.run("suspend", seconds=300)
-    server.wait("SUSPENDED", 300)
-    server.run("resume")
-    server.wait("ACTIVE", 300)
-    server.find()
-    is_aggregated(server)
+    keeps_all_when_suspended(server)
 
 
 class Footprint:

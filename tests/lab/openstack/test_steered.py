@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 
 from lab.deadline import wait_until
-from lab.openstack.governed import compute_of, other_host
+from lab.openstack.governed import compute_of, keeps_all_when_suspended, other_host
 from lab.openstack.moves import arrived, listed, slow_migration, stays, until_copied_ahead, until_it_follows
 from lab.openstack.server import Server
 
@@ -31,6 +31,12 @@ def test_called_off_it_stays(server: Server) -> None:
     record = slow_migration(server, other_host(server), abort, to_the_end=True)
     assert record["status"] == "cancelled", record
     stays(server, record)
+
+
+def test_suspended_after_a_migration_that_was_called_off_it_keeps_all_of_its_memory(server: Server) -> None:
+    """QEMU had begun to leave, with x-ignore-shared on."""
+    assert server.migrations()[-1]["status"] == "cancelled"
+    keeps_all_when_suspended(server)
 
 
 def test_a_nova_compute_that_dies_while_it_leaves_finds_it_at_its_destination(server: Server) -> None:
