@@ -75,6 +75,7 @@ std::string_view ToString(FailPoint point) {
     case FailPoint::kCrashServingImage: return "crash-serving-image";
     case FailPoint::kFailAfterTakeOver: return "fail-after-take-over";
     case FailPoint::kBreakRdma: return "break-rdma";
+    case FailPoint::kSlowRegistration: return "slow-registration";
     case FailPoint::kCount: break;
   }
   return "unknown";

@@ -32,6 +32,7 @@ enum class FailPoint : std::uint8_t {
   kCrashServingImage,     ///< migration: the destination asks for a page
   kFailAfterTakeOver,     ///< migration: the destination has taken a lease over, and does not answer, or says that it failed
   kBreakRdma,             ///< transport: an RDMA connection that was set up breaks some thousands of requests later
+  kSlowRegistration,      ///< transport: each slab takes a sponsor longer to register than a connection waits to be set up
   kCount,
 };
 

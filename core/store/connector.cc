@@ -165,7 +165,7 @@ void Connector::AdoptLinks() {
   for (const auto& link : opened_) {
     const bool known =
         std::any_of(links_.begin(), links_.end(), [&](const Wanted& wanted) { return wanted.link == link; });
-    if (!known) links_.push_back({link, {}, Millis(0), 0, {}});
+    if (!known) links_.push_back({link, {}, Millis(0), options_.dial_timeout, 0, {}});
   }
 }
 
@@ -223,9 +223,10 @@ void Connector::TryRenew(Time now) {
 
 void Connector::TryConnect(Wanted& wanted, Time now) {
   wanted.link->Bury();
-  auto connected = Connect(wanted.link->name());
+  auto connected = Connect(wanted);
   if (connected.ok()) {
     wanted.pause = Millis(0);
+    wanted.patience = options_.dial_timeout;
     wanted.last_progress = now;
     wanted.seen_completions = wanted.link->completions();
     wanted.link->Hand(std::move(connected->channel), std::move(connected->transport));
@@ -234,9 +235,12 @@ void Connector::TryConnect(Wanted& wanted, Time now) {
   Note(connected.status());
   wanted.pause = Longer(wanted.pause);
   wanted.next_try = Clock::now() + wanted.pause;
+  Log().debug("no connection {} of lease {} yet: {}", wanted.link->name().stream, lease().key.id.value(),
+              connected.status().ToString());
 }
 
-Result<Connector::Connected> Connector::Connect(const StreamName& name) {
+Result<Connector::Connected> Connector::Connect(Wanted& wanted) {
+  const StreamName name = wanted.link->name();
   Status last(ErrorCode::kUnsupported,
               fmt::format("sponsor {} offers no transport that may be used: here {}", options_.sponsor, Allowed()),
               ErrorScope::kConnection);
@@ -253,12 +257,13 @@ Result<Connector::Connected> Connector::Connect(const StreamName& name) {
     if (tried >= ways.size()) return last;  // the sponsor was restarted in between, and offers less
     HECA_ASSIGN_OR_RETURN(const auto endpoint, transport::Endpoint::Parse(ways[tried].address));
     auto channel = ways[tried].dialer->Dial(endpoint, {grant->tokens.front(), key.id, key.epoch, name.role},
-                                            Deadline::After(options_.dial_timeout));
+                                            Deadline::After(wanted.patience));
     if (channel.ok()) {
       if (tried > 0) TellFallback(ways[tried].transport, last);
       return Connected{ways[tried].transport, std::move(*channel)};
     }
     last = channel.status();
+    wanted.patience = std::min(2 * wanted.patience, options_.longest_dial);
     if (tried + 1 == ways.size()) return last;
   }
 }

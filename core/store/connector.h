@@ -35,8 +35,9 @@ struct RemoteOptions {
   std::string sponsor;        ///< its name, for people
   std::string owner_boot_id;  ///< of this host
   std::vector<NamedDialer> dialers;  ///< the sponsor's order decides which is taken
-  Millis dial_timeout{1'000};
-  Millis open_wait{1'900};    ///< how long OpenReader and OpenWriter wait for the first connection
+  Millis dial_timeout{1'000};   ///< of a link's first dial; each that fails gives the next one twice as long
+  Millis longest_dial{4'000};   ///< at most: where setting up takes its time, a limit that stays would never be met
+  Millis open_wait{5'000};    ///< how long OpenReader and OpenWriter wait for the first connection
   Millis stall_limit{5'000};  ///< in flight, and nothing completed for so long: the connection is given up
   Millis first_pause{10};
   Millis last_pause{1'000};
@@ -88,6 +89,7 @@ class Connector {
     std::shared_ptr<Link> link;
     Time next_try{};
     Millis pause{0};
+    Millis patience{0};  ///< with a dial
     std::uint64_t seen_completions = 0;
     Time last_progress{};
   };
@@ -105,7 +107,7 @@ class Connector {
     std::string transport;
     std::unique_ptr<transport::Channel> channel;
   };
-  Result<Connected> Connect(const StreamName& name);
+  Result<Connected> Connect(Wanted& wanted);
   struct Way {
     std::string transport;
     transport::Dialer* dialer = nullptr;

@@ -76,7 +76,7 @@ class LeaseView : public transport::SlotMemory {
   Result<std::span<std::byte>> BeginWrite(Slot slot, transport::Attempt attempt) override;
   void CommitWrite(Slot slot) override;
   Status Release(Slot slot) override;
-  [[nodiscard]] std::vector<transport::Extent> Extents() const override { return memory_->Extents(); }
+  [[nodiscard]] transport::Reachable ToReach() const override { return {memory_->Extents(), memory_}; }
   [[nodiscard]] bool StillOwnedBy(Epoch epoch) const override { return epoch == epoch_ && Open(); }
 
  private:

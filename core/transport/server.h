@@ -23,6 +23,12 @@ struct Extent {
   std::span<std::byte> marks;
 };
 
+/// Such memory, in the order of its slots, and what keeps it where it is: longer than the SlotMemory that told of it, if need be.
+struct Reachable {
+  std::vector<Extent> extents;
+  std::shared_ptr<const void> memory;
+};
+
 /// The memory of one lease as data connections see it. Thread-safe: urgent and bulk connections are served by
 /// different threads. Spans stay valid as long as the caller holds its shared_ptr to the SlotMemory.
 class SlotMemory {
@@ -40,7 +46,7 @@ class SlotMemory {
   virtual void CommitWrite(Slot slot) = 0;
   virtual Status Release(Slot slot) = 0;
   /// All of the slots, where they may be pinned and reached without asking; grows as SlotCount does. Empty: they may not.
-  [[nodiscard]] virtual std::vector<Extent> Extents() const { return {}; }
+  [[nodiscard]] virtual Reachable ToReach() const { return {}; }
   /// False once a later epoch owns the lease, the lease was freed, or the owner opens this connection's successor.
   /// The server asks at every message and, for a connection that is idle or in the middle of a message, at least
   /// every 20 ms; on false it closes the connection and drops its pointer to the SlotMemory. The sponsor waits for

@@ -32,9 +32,9 @@ class TwoHecads:
         self.start_sponsor()
         self.start_compute()
 
-    def start_sponsor(self) -> None:
+    def start_sponsor(self, fail: str = "") -> None:
         self.sponsor = self._lender.start(
-            f"hecad --name s --compute off --donate 400MiB --metrics-listen off --run-dir /run/s "
+            f"HECA_FAIL={fail} hecad --name s --compute off --donate 400MiB --metrics-listen off --run-dir /run/s "
             f"--socket /run/s/hecad.sock --slab-dir /dev/shm --control-listen {self._lender_host}:7300 "
             f"--data-listen {self._lender_host}:7301 {self._options}", "/tmp/s.log")
 
@@ -100,9 +100,10 @@ class GovernedProcess(TwoHecads):
         self.start_compute(fail)
         self.goes_on()
 
-    def sponsor_crash(self) -> None:
+    def sponsor_crash(self, fail: str = "") -> None:
+        """The next one has that fail point armed."""
         self.kill_sponsor()
-        self.start_sponsor()
+        self.start_sponsor(fail)
         self.goes_on()
 
     def told(self, options: str) -> None:

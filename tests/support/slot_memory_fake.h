@@ -19,7 +19,7 @@
 namespace heca::test_support {
 
 /// Thread-safe. Slots are laid out in order, so neighbours are contiguous, as in a slab.
-class FakeSlotMemory final : public transport::SlotMemory {
+class FakeSlotMemory final : public transport::SlotMemory, public std::enable_shared_from_this<FakeSlotMemory> {
  public:
   FakeSlotMemory(Bytes page_size, std::uint32_t slots, Epoch owner)
       : page_size_(page_size), owner_(owner) {
@@ -67,16 +67,16 @@ class FakeSlotMemory final : public transport::SlotMemory {
     marks_[slot.value() - 1] = std::byte{0};
     return {};
   }
-  [[nodiscard]] std::vector<transport::Extent> Extents() const override {
+  [[nodiscard]] transport::Reachable ToReach() const override {
     const std::lock_guard lock(mutex_);
-    std::vector<transport::Extent> extents;
+    transport::Reachable reachable{{}, shared_from_this()};
     for (std::size_t at = 0; piece_ != 0 && at < marks_.size(); at += piece_) {
       const std::size_t count = std::min<std::size_t>(piece_, marks_.size() - at);
-      extents.push_back({Slot(static_cast<std::uint32_t>(at + 1)),
-                         std::span(bytes_).subspan(at * page_size_.value(), count * page_size_.value()),
-                         std::span(marks_).subspan(at, count)});
+      reachable.extents.push_back({Slot(static_cast<std::uint32_t>(at + 1)),
+                                   std::span(bytes_).subspan(at * page_size_.value(), count * page_size_.value()),
+                                   std::span(marks_).subspan(at, count)});
     }
-    return extents;
+    return reachable;
   }
   [[nodiscard]] bool StillOwnedBy(Epoch epoch) const override {
     const std::lock_guard lock(mutex_);

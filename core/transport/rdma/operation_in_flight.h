@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // One operation of an RDMA channel between its start and its delivery.
 //
+//   waiting   a write or release behind one that must not be overtaken
 //   asked     the server carries it out, and sends an answer                        (two-sided)
-//   waiting   a write or release behind one that looks at marks first               (one-sided from here on)
-//   looking   marks that are not known are being read
-//   moving    pages and marks are being read or written
+//   looking   marks that are not known are being read                               (one-sided)
+//   moving    pages and marks are being read or written                             (one-sided)
 //   finished  delivered when all before it are
 #pragma once
 
@@ -20,7 +20,7 @@
 
 namespace heca::transport::rdma {
 
-enum class Stage : std::uint8_t { kInvalid = 0, kAsked = 1, kWaiting = 2, kLooking = 3, kMoving = 4, kFinished = 5 };
+enum class Stage : std::uint8_t { kInvalid = 0, kWaiting = 1, kAsked = 2, kLooking = 3, kMoving = 4, kFinished = 5 };
 
 struct OperationInFlight {
   OpTag tag;
@@ -28,6 +28,7 @@ struct OperationInFlight {
   Operation operation = Operation::kInvalid;
   Attempt attempt = Attempt::kInvalid;
   Stage stage = Stage::kInvalid;
+  bool alone = false;          ///< one-sided
   std::size_t payload = 0;     ///< bytes of pages
   PageRing::Place place;       ///< of them, in the channel's ring
   std::size_t requests = 0;    ///< places of the send queue that it may need, all in all

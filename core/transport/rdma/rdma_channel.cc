@@ -15,6 +15,10 @@ namespace {
 
 /// Rounds of completions in one Poll: the caller has other things to do.
 constexpr int kMaxRounds = 16;
+/// How long a new connection waits until the server has registered something. A lease of usual size is done by then; for as long as
+/// a large one is not, the server is asked.
+constexpr Millis kMoment{200};
+constexpr int kLookMs = 10;
 /// How often the peer's pulse is thought of.
 constexpr int kTickMs = 250;
 constexpr std::uint64_t kAskedTag = 2;      ///< of a request to the server: only that the send queue has room counts
@@ -81,20 +85,24 @@ RdmaChannel::RdmaChannel(std::unique_ptr<Link> link, Registered answers, Registe
 Status RdmaChannel::LoadDirectory(const wire::RemoteMemory& directory, std::shared_ptr<MarkBook> book, Deadline deadline) {
   HECA_ASSIGN_OR_RETURN(directory_, SlotDirectory::Make(*link_, directory, page_size_.value()));
   HECA_ASSIGN_OR_RETURN(one_sided_, OneSided::Make(*link_, pages_, std::move(book), page_size_.value(), ring_.size()));
+  const Deadline moment = Deadline::After(kMoment);
   directory_->Want();
   while (true) {
     directory_->Ask();
     HECA_RETURN_IF_ERROR(link_->Post());
     HECA_ASSIGN_OR_RETURN(const auto completions, link_->Poll());
     for (const ibv_wc& completion : completions) HECA_RETURN_IF_ERROR(Take(completion));
-    if (directory_->resting()) return {};
+    if (directory_->resting()) {
+      if (!directory_->empty() || moment.Passed()) return {};
+      directory_->Want();
+    }
     if (!completions.empty()) continue;
     if (deadline.Passed()) {
       return Status(ErrorCode::kDeadlineExceeded, "the directory of the lease did not come", ErrorScope::kConnection);
     }
     HECA_ASSIGN_OR_RETURN(const bool again, link_->Rest());
     pollfd entry{link_->fd(), POLLIN, 0};
-    if (!again) ::poll(&entry, 1, std::min(kTickMs, deadline.LeftMs()));
+    if (!again) ::poll(&entry, 1, std::min(kLookMs, deadline.LeftMs()));
   }
 }
 
@@ -130,7 +138,8 @@ Status RdmaChannel::Start(Operation operation, OpTag tag, std::span<const Slot> 
   op.id = wire::RequestId(started_ + 1);
   op.operation = operation;
   op.attempt = attempt;
-  op.stage = alone ? Stage::kWaiting : Stage::kAsked;
+  op.stage = Stage::kWaiting;
+  op.alone = alone;
   op.payload = payload;
   op.place = *place;
   op.requests = requests;
@@ -151,18 +160,19 @@ Status RdmaChannel::Start(Operation operation, OpTag tag, std::span<const Slot> 
 
 Status RdmaChannel::Begin(std::uint64_t position) {
   OperationInFlight& op = At(position);
-  if (op.stage == Stage::kAsked) {
-    Ask(position);
-    return {};
-  }
   if (op.changes() && MustWait(position)) return {};
-  return one_sided_->Begin(op, position % ring_.size());
+  if (op.alone) return one_sided_->Begin(op, position % ring_.size());
+  op.stage = Stage::kAsked;
+  Ask(position);
+  return {};
 }
 
 bool RdmaChannel::MustWait(std::uint64_t position) {
   for (std::uint64_t before = done_; before != position; ++before) {
     const OperationInFlight& op = At(before);
-    if (op.changes() && (op.stage == Stage::kLooking || op.stage == Stage::kWaiting)) return true;
+    if (!op.changes() || op.stage == Stage::kFinished) continue;
+    if (op.stage != Stage::kMoving && op.stage != Stage::kAsked) return true;
+    if (op.alone != At(position).alone) return true;
   }
   return false;
 }
@@ -170,8 +180,8 @@ bool RdmaChannel::MustWait(std::uint64_t position) {
 Status RdmaChannel::Advance() {
   for (std::uint64_t position = done_; position != started_; ++position) {
     if (At(position).stage != Stage::kWaiting) continue;
-    if (MustWait(position)) return {};
-    HECA_RETURN_IF_ERROR(one_sided_->Begin(At(position), position % ring_.size()));
+    HECA_RETURN_IF_ERROR(Begin(position));
+    if (At(position).stage == Stage::kWaiting) return {};
   }
   return {};
 }

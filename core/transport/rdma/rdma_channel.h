@@ -59,10 +59,11 @@ class RdmaChannel final : public Channel {
   Status LoadDirectory(const wire::RemoteMemory& directory, std::shared_ptr<MarkBook> book, Deadline deadline);
 
   Status Start(Operation operation, OpTag tag, std::span<const Slot> slots, std::span<const std::byte> pages, Attempt attempt);
-  /// The requests of the operation's first step, or it waits.
+  /// The requests of the operation's first step, or it goes on waiting.
   Status Begin(std::uint64_t position);
   void Ask(std::uint64_t position);
-  /// Whether an operation before it has not decided yet what it changes.
+  /// Whether an operation before it might be overtaken: it has not decided yet what it changes, or is carried out by the other end,
+  /// in whose hands this one is not, or the other way round.
   [[nodiscard]] bool MustWait(std::uint64_t position);
   /// Begins what waited and need not any more.
   Status Advance();

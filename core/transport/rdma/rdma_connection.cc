@@ -27,7 +27,7 @@ void Count(std::atomic<std::uint64_t>& counter, std::size_t bytes) {
 
 }  // namespace
 
-Result<std::unique_ptr<RdmaConnection>> RdmaConnection::Make(std::unique_ptr<Link> link,
+Result<std::unique_ptr<RdmaConnection>> RdmaConnection::Make(std::unique_ptr<Link> link, Registrar& registrar,
                                                              std::shared_ptr<Registration> registration, const Hello& hello,
                                                              std::shared_ptr<SlotMemory> memory,
                                                              const wire::HelloReply& granted) {
@@ -36,17 +36,18 @@ Result<std::unique_ptr<RdmaConnection>> RdmaConnection::Make(std::unique_ptr<Lin
   HECA_ASSIGN_OR_RETURN(auto answers, Registered::Make(link->domain(), credits * wire::kAnswerSize, Reach::kLocal));
   HECA_ASSIGN_OR_RETURN(auto pages, Registered::Make(link->domain(), RingBytes(granted), Reach::kLocal));
   std::unique_ptr<RdmaConnection> connection(
-      new RdmaConnection(std::move(link), std::move(registration), hello, std::move(memory), std::move(requests),
+      new RdmaConnection(std::move(link), registrar, std::move(registration), hello, std::move(memory), std::move(requests),
                          std::move(answers), std::move(pages), credits));
   HECA_RETURN_IF_ERROR(connection->link().Arm());
   for (std::size_t i = 0; i < credits; ++i) HECA_RETURN_IF_ERROR(connection->Receive(i));
   return connection;
 }
 
-RdmaConnection::RdmaConnection(std::unique_ptr<Link> link, std::shared_ptr<Registration> registration, const Hello& hello,
-                               std::shared_ptr<SlotMemory> memory, Registered requests, Registered answers, Registered pages,
-                               std::size_t credits)
+RdmaConnection::RdmaConnection(std::unique_ptr<Link> link, Registrar& registrar, std::shared_ptr<Registration> registration,
+                               const Hello& hello, std::shared_ptr<SlotMemory> memory, Registered requests, Registered answers,
+                               Registered pages, std::size_t credits)
     : memory_(std::move(memory)),
+      registrar_(registrar),
       registration_(std::move(registration)),
       link_(std::move(link)),
       hello_(hello),
@@ -85,7 +86,7 @@ Status RdmaConnection::OnEvents(std::uint32_t) {
 
 Status RdmaConnection::OnTick() {
   HECA_RETURN_IF_ERROR(CheckOwner(*memory_, hello_));
-  HECA_RETURN_IF_ERROR(registration_->Follow(*memory_));
+  registrar_.Follow(registration_, *memory_);
   return link_->FeelPulse();
 }
 

@@ -18,6 +18,7 @@
 #include "transport/connection.h"
 #include "transport/rdma/link.h"
 #include "transport/rdma/page_ring.h"
+#include "transport/rdma/registrar.h"
 #include "transport/server.h"
 #include "transport/slot_batch.h"
 #include "wire/rdma.h"
@@ -28,9 +29,9 @@ namespace heca::transport::rdma {
 class RdmaConnection final : public Connection {
  public:
   /// Before the connection is accepted: its receives must be there when the client sends. `granted` is what it is told.
-  static Result<std::unique_ptr<RdmaConnection>> Make(std::unique_ptr<Link> link, std::shared_ptr<Registration> registration,
-                                                      const Hello& hello, std::shared_ptr<SlotMemory> memory,
-                                                      const wire::HelloReply& granted);
+  static Result<std::unique_ptr<RdmaConnection>> Make(std::unique_ptr<Link> link, Registrar& registrar,
+                                                      std::shared_ptr<Registration> registration, const Hello& hello,
+                                                      std::shared_ptr<SlotMemory> memory, const wire::HelloReply& granted);
   ~RdmaConnection() override;
 
   [[nodiscard]] Link& link() { return *link_; }
@@ -62,9 +63,9 @@ class RdmaConnection final : public Connection {
     PageRing::Place place;
   };
 
-  RdmaConnection(std::unique_ptr<Link> link, std::shared_ptr<Registration> registration, const Hello& hello,
-                 std::shared_ptr<SlotMemory> memory, Registered requests, Registered answers, Registered pages,
-                 std::size_t credits);
+  RdmaConnection(std::unique_ptr<Link> link, Registrar& registrar, std::shared_ptr<Registration> registration,
+                 const Hello& hello, std::shared_ptr<SlotMemory> memory, Registered requests, Registered answers,
+                 Registered pages, std::size_t credits);
   Status Receive(std::size_t index);
   Status Take(const ibv_wc& completion);
   /// Carries out what was received, in order, as far as there is room for answers.
@@ -78,6 +79,7 @@ class RdmaConnection final : public Connection {
 
   // The memory goes last, which is what admits this connection's successor: by then no device reaches it any more.
   const std::shared_ptr<SlotMemory> memory_;
+  Registrar& registrar_;
   const std::shared_ptr<Registration> registration_;
   const std::unique_ptr<Link> link_;
   const Hello hello_;

@@ -30,8 +30,8 @@ void Refuse(rdma_cm_id& id, const Status& why) {
 
 }  // namespace
 
-Result<std::unique_ptr<RdmaLobby>> RdmaLobby::Create(const RdmaServerOptions& options, Admission& admission, Adopt adopt,
-                                                     Served served) {
+Result<std::unique_ptr<RdmaLobby>> RdmaLobby::Create(const RdmaServerOptions& options, Admission& admission,
+                                                     Registrar& registrar, Adopt adopt, Served served) {
   HECA_ASSIGN_OR_RETURN(auto events, OpenEvents());
   HECA_ASSIGN_OR_RETURN(auto listener, MakeId(*events));
   HECA_ASSIGN_OR_RETURN(auto address, Resolve(options.listen, true));
@@ -41,16 +41,17 @@ Result<std::unique_ptr<RdmaLobby>> RdmaLobby::Create(const RdmaServerOptions& op
   if (rdma_listen(listener.get(), kBacklog) != 0) return Status::FromErrno(errno, "rdma_listen");
   HECA_ASSIGN_OR_RETURN(auto epoll, os::EpollSet::Create());
   HECA_RETURN_IF_ERROR(epoll.Add(events->fd, EPOLLIN, nullptr));
-  return std::unique_ptr<RdmaLobby>(new RdmaLobby(std::move(events), std::move(listener), options, admission,
+  return std::unique_ptr<RdmaLobby>(new RdmaLobby(std::move(events), std::move(listener), options, admission, registrar,
                                                   std::move(adopt), std::move(served), std::move(epoll)));
 }
 
 RdmaLobby::RdmaLobby(Owned<rdma_event_channel> events, Owned<rdma_cm_id> listener, const RdmaServerOptions& options,
-                     Admission& admission, Adopt adopt, Served served, os::EpollSet epoll)
+                     Admission& admission, Registrar& registrar, Adopt adopt, Served served, os::EpollSet epoll)
     : events_(std::move(events)),
       listener_(std::move(listener)),
       options_(options),
       admission_(admission),
+      registrar_(registrar),
       adopt_(std::move(adopt)),
       served_(std::move(served)),
       epoll_(std::move(epoll)),
@@ -103,11 +104,11 @@ Status RdmaLobby::Decide(Owned<rdma_cm_id>& id, std::span<const std::byte> said)
   reply.reply = Grant(*memory, credits, options_.window_bytes);
   HECA_ASSIGN_OR_RETURN(auto events, OpenEvents());
   if (rdma_migrate_id(id.get(), events.get()) != 0) return Status::FromErrno(errno, "rdma_migrate_id");
-  HECA_ASSIGN_OR_RETURN(auto registration, registrations_.Of(*id->verbs, hello.lease, *memory));
+  HECA_ASSIGN_OR_RETURN(auto registration, registrar_.Of(*id->verbs, hello.lease, *memory));
   reply.directory = registration->directory();
   HECA_ASSIGN_OR_RETURN(auto link, Link::Build(std::move(events), std::move(id), registration->domain(),
                                                {2U * credits + 2, credits}));
-  HECA_ASSIGN_OR_RETURN(auto connection, RdmaConnection::Make(std::move(link), std::move(registration), hello,
+  HECA_ASSIGN_OR_RETURN(auto connection, RdmaConnection::Make(std::move(link), registrar_, std::move(registration), hello,
                                                               std::move(memory), reply.reply));
   reply.pulse = connection->link().OurPulse();
   std::array<std::byte, wire::kRdmaReplySize> answer{};

@@ -12,7 +12,7 @@
 #include "transport/connection.h"
 #include "transport/rdma/manager.h"
 #include "transport/rdma/rdma_server.h"
-#include "transport/rdma/registration.h"
+#include "transport/rdma/registrar.h"
 #include "transport/rdma/verbs.h"
 #include "wire/hello.h"
 
@@ -26,14 +26,14 @@ class RdmaLobby {
   /// How many connections are served now.
   using Served = std::function<std::size_t()>;
 
-  static Result<std::unique_ptr<RdmaLobby>> Create(const RdmaServerOptions& options, Admission& admission, Adopt adopt,
-                                                   Served served);
+  static Result<std::unique_ptr<RdmaLobby>> Create(const RdmaServerOptions& options, Admission& admission, Registrar& registrar,
+                                                   Adopt adopt, Served served);
   ~RdmaLobby();
   [[nodiscard]] Endpoint endpoint() const;
 
  private:
   RdmaLobby(Owned<rdma_event_channel> events, Owned<rdma_cm_id> listener, const RdmaServerOptions& options,
-            Admission& admission, Adopt adopt, Served served, os::EpollSet epoll);
+            Admission& admission, Registrar& registrar, Adopt adopt, Served served, os::EpollSet epoll);
   void Run();
   void Hear(Event event);
   /// `id` is the stranger's; refused unless it returns ok.
@@ -43,10 +43,10 @@ class RdmaLobby {
   Owned<rdma_cm_id> listener_;
   const RdmaServerOptions options_;
   Admission& admission_;
+  Registrar& registrar_;
   const Adopt adopt_;
   const Served served_;
   os::EpollSet epoll_;
-  Registrations registrations_;
   std::atomic<bool> stop_{false};
   std::thread thread_;
 };

@@ -3,6 +3,7 @@
 
 #include "transport/rdma/devices.h"
 #include "transport/rdma/rdma_lobby.h"
+#include "transport/rdma/registrar.h"
 #include "transport/role_loop.h"
 #include "wire/limits.h"
 
@@ -24,8 +25,9 @@ constexpr Millis kNeverBlocked{5000};
 
 }  // namespace
 
-/// The lobby goes first: it hands connections to the loops.
+/// The lobby goes first: it hands connections to the loops; and the registrar last.
 struct RdmaServer::Parts {
+  rdma::Registrar registrar;
   std::unique_ptr<RoleLoop> urgent;
   std::unique_ptr<RoleLoop> bulk;
   std::unique_ptr<rdma::RdmaLobby> lobby;
@@ -42,7 +44,8 @@ Result<std::unique_ptr<RdmaServer>> RdmaServer::Create(const RdmaServerOptions& 
     (role == Role::kUrgent ? urgent : bulk)->Adopt(std::move(connection));
   };
   auto served = [urgent = parts->urgent.get(), bulk = parts->bulk.get()] { return urgent->Count() + bulk->Count(); };
-  HECA_ASSIGN_OR_RETURN(parts->lobby, rdma::RdmaLobby::Create(options, admission, std::move(adopt), std::move(served)));
+  HECA_ASSIGN_OR_RETURN(parts->lobby, rdma::RdmaLobby::Create(options, admission, parts->registrar, std::move(adopt),
+                                                              std::move(served)));
   return std::unique_ptr<RdmaServer>(new RdmaServer(std::move(parts)));
 }
 

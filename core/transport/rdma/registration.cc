@@ -3,14 +3,20 @@
 
 #include <fmt/format.h>
 
-#include <atomic>
 #include <cerrno>
+#include <limits>
+#include <thread>
+#include <utility>
 
+#include "base/clock.h"
+#include "base/fail_points.h"
 #include "base/log.h"
 
 namespace heca::transport::rdma {
 namespace {
 
+/// By the fail point: more than a connection has time to be set up.
+constexpr Millis kSlow{1500};
 constexpr int kReached = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE;
 
 Result<Owned<ibv_mr>> Register(ibv_pd& domain, std::span<std::byte> memory) {
@@ -32,33 +38,57 @@ Result<Domain> MakeDomain(ibv_context& device) {
   return domain;
 }
 
-Result<std::shared_ptr<Registration>> Registration::Make(ibv_context& device, const SlotMemory& memory) {
+Result<std::unique_ptr<Registration>> Registration::Make(ibv_context& device, const SlotMemory& memory) {
   HECA_ASSIGN_OR_RETURN(auto domain, MakeDomain(device));
-  std::shared_ptr<Registration> made(new Registration(std::move(domain)));
-  if (memory.Extents().empty()) return made;
+  std::unique_ptr<Registration> made(new Registration(std::move(domain)));
+  auto reachable = memory.ToReach();
+  if (reachable.extents.empty()) return made;
+  made->memory_ = std::move(reachable.memory);
   HECA_ASSIGN_OR_RETURN(made->directory_, Registered::Make(*made->domain_, wire::kMaxDirectorySize, Reach::kPeerReads));
-  if (const Status registered = made->Follow(memory); !registered.ok()) {
-    Log().warn("pages are served by this host's CPU, not by its RDMA device alone: {}", registered.ToString());
-    made->directory_ = Registered();
-    made->keys_.clear();
-  }
   return made;
 }
 
 wire::RemoteMemory Registration::directory() const { return directory_ ? directory_.Remote() : wire::RemoteMemory{}; }
 
-Status Registration::Follow(const SlotMemory& memory) {
+bool Registration::Follow(const SlotMemory& memory) {
+  if (!directory_ || memory.SlotCount() <= noted_.load(std::memory_order_relaxed)) return false;
   const std::lock_guard lock(mutex_);
-  if (!directory_ || memory.SlotCount() == slots_) return {};
-  for (const Extent& extent : memory.Extents()) {
-    if (extent.first.value() <= slots_ || entries_ == wire::kMaxDirectoryEntries) continue;
-    HECA_RETURN_IF_ERROR(Add(extent));
+  for (const Extent& extent : memory.ToReach().extents) {
+    if (extent.first.value() <= noted_) continue;
+    noted_extents_.push_back(extent);
+    noted_ = extent.first.value() - 1 + static_cast<std::uint32_t>(extent.marks.size());
   }
-  slots_ = memory.SlotCount();
-  return {};
+  return !noted_extents_.empty() && !std::exchange(adding_, true);
+}
+
+bool Registration::MoreToAdd() {
+  const std::lock_guard lock(mutex_);
+  adding_ = !noted_extents_.empty();
+  return adding_;
+}
+
+bool Registration::AddNext() {
+  Extent extent;
+  {
+    const std::lock_guard lock(mutex_);
+    extent = noted_extents_.front();
+    noted_extents_.pop_front();
+  }
+  const Status added = Add(extent);
+  if (added.ok()) return MoreToAdd();
+  Log().warn("pages from slot {} of a lease on are served by this host's CPU, not by its RDMA device alone: {}",
+             extent.first.value(), added.ToString());
+  const std::lock_guard lock(mutex_);
+  noted_extents_.clear();
+  noted_ = std::numeric_limits<std::uint32_t>::max();
+  return false;
 }
 
 Status Registration::Add(const Extent& extent) {
+  if (entries_ == wire::kMaxDirectoryEntries) {
+    return {ErrorCode::kResourceExhausted, fmt::format("the directory has room for {} slabs", entries_)};
+  }
+  if (FailPointHit(FailPoint::kSlowRegistration)) std::this_thread::sleep_for(kSlow);
   HECA_ASSIGN_OR_RETURN(auto pages, Register(*domain_, extent.pages));
   HECA_ASSIGN_OR_RETURN(auto marks, Register(*domain_, extent.marks));
   const wire::DirectoryEntry entry{extent.first, static_cast<std::uint32_t>(extent.marks.size()), Remote(*pages), Remote(*marks)};
@@ -70,16 +100,6 @@ Status Registration::Add(const Extent& extent) {
   keys_.push_back(std::move(pages));
   keys_.push_back(std::move(marks));
   return {};
-}
-
-Result<std::shared_ptr<Registration>> Registrations::Of(ibv_context& device, LeaseId lease, const SlotMemory& memory) {
-  const std::lock_guard lock(mutex_);
-  std::erase_if(known_, [](const auto& entry) { return entry.second.expired(); });
-  auto& known = known_[{&device, lease}];
-  if (auto there = known.lock()) return there;
-  HECA_ASSIGN_OR_RETURN(auto made, Registration::Make(device, memory));
-  known = made;
-  return made;
 }
 
 }  // namespace heca::transport::rdma

@@ -3,8 +3,9 @@
 // one lease are worth nothing on a connection of another; and the directory by which a client finds its slots.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
-#include <map>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -19,39 +20,36 @@ namespace heca::transport::rdma {
 using Domain = std::shared_ptr<ibv_pd>;
 Result<Domain> MakeDomain(ibv_context& device);
 
-/// Thread-safe. Shared by the lease's connections; with the last of them it goes, and nothing is pinned any more. They keep the
-/// memory alive until then.
+/// Thread-safe. Shared by the lease's connections: see Registrar. Keeps what it has registered where it is.
 class Registration {
  public:
-  /// Without extents, or where they cannot be pinned, it is only a domain.
-  static Result<std::shared_ptr<Registration>> Make(ibv_context& device, const SlotMemory& memory);
+  /// With an empty directory. Without extents it is only a domain.
+  static Result<std::unique_ptr<Registration>> Make(ibv_context& device, const SlotMemory& memory);
 
   [[nodiscard]] const Domain& domain() const { return domain_; }
   /// None: everything is asked of the server.
   [[nodiscard]] wire::RemoteMemory directory() const;
-  /// Registers what has been added since, if anything has.
-  Status Follow(const SlotMemory& memory);
+  /// Notes what is there to be registered and was not before. True: AddNext is to be called, until it says that this is all.
+  bool Follow(const SlotMemory& memory);
+  /// Registers a slab; from then on the directory tells of it. One thread at a time. True: there are more. What cannot be pinned,
+  /// and all that comes after it, stays to be asked for.
+  bool AddNext();
 
  private:
   explicit Registration(Domain domain) : domain_(std::move(domain)) {}
   Status Add(const Extent& extent);
+  [[nodiscard]] bool MoreToAdd();
 
+  std::shared_ptr<const void> memory_;  ///< goes last
   const Domain domain_;
-  std::mutex mutex_;
   Registered directory_;
-  std::uint32_t slots_ = 0;  ///< registered
+  std::atomic<std::uint32_t> noted_{0};  ///< slots
+  std::mutex mutex_;
+  std::deque<Extent> noted_extents_;  ///< not registered yet
+  bool adding_ = false;               ///< AddNext will be called
+  // Of AddNext.
   std::uint32_t entries_ = 0;
   std::vector<Owned<ibv_mr>> keys_;
-};
-
-/// Registrations of the leases that have connections. Thread-safe.
-class Registrations {
- public:
-  Result<std::shared_ptr<Registration>> Of(ibv_context& device, LeaseId lease, const SlotMemory& memory);
-
- private:
-  std::mutex mutex_;
-  std::map<std::pair<ibv_context*, LeaseId>, std::weak_ptr<Registration>> known_;
 };
 
 }  // namespace heca::transport::rdma

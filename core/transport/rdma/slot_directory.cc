@@ -9,7 +9,7 @@ namespace {
 /// Most leases have not more of it: a hundred slabs' entries.
 constexpr std::size_t kAtFirst = 4096;
 /// Between two looks, while the server is asked for slots that it has not registered yet, or cannot register.
-constexpr Millis kPause{100};
+constexpr Millis kPause{50};
 
 constexpr std::size_t SizeOf(std::uint32_t entries) { return wire::kDirectoryHeaderSize + entries * wire::kDirectoryEntrySize; }
 

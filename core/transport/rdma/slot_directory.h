@@ -36,6 +36,8 @@ class SlotDirectory {
   Result<std::optional<SlotMap>> Take();
   /// Nothing is wanted or under way.
   [[nodiscard]] bool resting() const { return !wanted_ && state_ == State::kResting; }
+  /// As far as is known.
+  [[nodiscard]] bool empty() const { return entries_ == 0; }
 
  private:
   enum class State : std::uint8_t { kInvalid = 0, kResting = 1, kCounting = 2, kFetching = 3 };

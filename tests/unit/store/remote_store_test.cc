@@ -344,5 +344,34 @@ TEST(RemoteStoreStallTest, ConnectionThatMakesNoProgressIsGivenUp) {
   EXPECT_EQ(driver.done.at(1).status.code(), ErrorCode::kDataLoss) << "nothing was written";
 }
 
+/// To a network where nothing is set up within the time that a dial has at first.
+class FarDialer final : public transport::Dialer {
+ public:
+  FarDialer(transport::Dialer& near, Millis takes) : near_(near), takes_(takes) {}
+  Result<std::unique_ptr<transport::Channel>> Dial(const transport::Endpoint& endpoint, const transport::Hello& hello,
+                                                   Deadline deadline) override {
+    const auto given = Millis(deadline.LeftMs());
+    std::this_thread::sleep_for(std::min(given, takes_));
+    if (given < takes_) return Status(ErrorCode::kDeadlineExceeded, "no answer", ErrorScope::kConnection);
+    return near_.Dial(endpoint, hello, deadline);
+  }
+
+ private:
+  transport::Dialer& near_;
+  const Millis takes_;
+};
+
+TEST(RemoteStoreDialTest, AConnectionThatTakesLongerThanTheFirstDialHasIsSetUp) {
+  SponsorRig rig(Wire::kLoopback);
+  FarDialer dialer(rig.network(), Millis(100));
+  auto options = rig.Options();
+  options.dialers = {{"loopback", &dialer}};
+  options.dial_timeout = Millis(10);
+  options.longest_dial = Millis(1000);
+  auto store = RemoteStore::Create(rig.line(), rig.MustReserve(1), options);
+  const auto reader = store.value()->OpenReader(Role::kUrgent);
+  EXPECT_TRUE(reader.ok()) << reader.status().ToString();
+}
+
 }  // namespace
 }  // namespace heca::store

@@ -144,10 +144,14 @@ class Intruder {
     }
     return {ErrorCode::kDeadlineExceeded, "the connection goes on"};
   }
-  /// Of its own lease.
+  /// Of its own lease, once there is one.
   wire::DirectoryEntry Directory() {
-    EXPECT_TRUE(Read(reply().directory, wire::kDirectoryHeaderSize + wire::kDirectoryEntrySize).ok());
-    EXPECT_TRUE(Await().ok());
+    const auto entries = std::span<const std::byte>(landing()).first<wire::kDirectoryHeaderSize>();
+    const Deadline registered = Deadline::After(kSoon);
+    do {
+      EXPECT_TRUE(Read(reply().directory, wire::kDirectoryHeaderSize + wire::kDirectoryEntrySize).ok());
+      EXPECT_TRUE(Await().ok());
+    } while (Count(entries) == 0 && !registered.Passed());
     const auto entry = wire::DecodeDirectoryEntry(
         std::span<const std::byte>(landing()).subspan(wire::kDirectoryHeaderSize).first<wire::kDirectoryEntrySize>());
     EXPECT_TRUE(entry.ok()) << entry.status().ToString();
@@ -155,6 +159,11 @@ class Intruder {
   }
 
  private:
+  static std::uint32_t Count(std::span<const std::byte, wire::kDirectoryHeaderSize> header) {
+    const auto count = wire::DecodeDirectoryCount(header);
+    return count.ok() ? *count : 0;
+  }
+
   Introduced introduced_;
   Registered landing_;
 };
