@@ -18,7 +18,7 @@ constexpr int kMaxRounds = 16;
 /// How long a new connection waits until the server has registered something. A lease of usual size is done by then; for as long as
 /// a large one is not, the server is asked.
 constexpr Millis kMoment{200};
-constexpr int kLookMs = 10;
+constexpr int kLookMs = 10;  ///< how often it looks at the time meanwhile
 /// How often the peer's pulse is thought of.
 constexpr int kTickMs = 250;
 constexpr std::uint64_t kAskedTag = 2;      ///< of a request to the server: only that the send queue has room counts
@@ -171,8 +171,7 @@ bool RdmaChannel::MustWait(std::uint64_t position) {
   for (std::uint64_t before = done_; before != position; ++before) {
     const OperationInFlight& op = At(before);
     if (!op.changes() || op.stage == Stage::kFinished) continue;
-    if (op.stage != Stage::kMoving && op.stage != Stage::kAsked) return true;
-    if (op.alone != At(position).alone) return true;
+    if (op.stage == Stage::kLooking || op.stage == Stage::kWaiting || op.alone != At(position).alone) return true;
   }
   return false;
 }

@@ -62,8 +62,8 @@ class RdmaChannel final : public Channel {
   /// The requests of the operation's first step, or it goes on waiting.
   Status Begin(std::uint64_t position);
   void Ask(std::uint64_t position);
-  /// Whether an operation before it might be overtaken: it has not decided yet what it changes, or is carried out by the other end,
-  /// in whose hands this one is not, or the other way round.
+  /// Whether a change before it might be overtaken: it has not decided yet what it changes, or one of the two is carried out by the
+  /// server and the other here.
   [[nodiscard]] bool MustWait(std::uint64_t position);
   /// Begins what waited and need not any more.
   Status Advance();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The sponsor's RDMA end. Three threads, as over TCP: the lobby hears hellos, which come with the request for a connection; one
-// thread serves all urgent connections and one all bulk connections.
+// thread serves all urgent connections and one all bulk connections. And a fourth that registers what is lent (registrar.h).
 #pragma once
 
 #include <memory>
@@ -17,8 +17,8 @@ struct RdmaServerOptions {
   std::uint32_t window_bytes = 4U << 20;  ///< payload in flight on one connection; as much is pinned for it at both ends
 };
 
-/// Thread-safe. `admission` outlives the server. The destructor cuts all connections and returns within milliseconds, unless
-/// Admit blocks.
+/// Thread-safe. `admission` outlives the server. The destructor cuts all connections and unpins what was registered for them: within
+/// milliseconds, unless Admit blocks, or gigabytes are pinned.
 class RdmaServer final : public Server {
  public:
   /// kUnsupported in a build without libibverbs, and on a host without devices.

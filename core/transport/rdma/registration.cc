@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <limits>
 #include <thread>
-#include <utility>
 
 #include "base/clock.h"
 #include "base/fail_points.h"
@@ -53,33 +52,28 @@ wire::RemoteMemory Registration::directory() const { return directory_ ? directo
 bool Registration::Follow(const SlotMemory& memory) {
   if (!directory_ || memory.SlotCount() <= noted_.load(std::memory_order_relaxed)) return false;
   const std::lock_guard lock(mutex_);
+  const bool was_done = to_add_.empty();
   for (const Extent& extent : memory.ToReach().extents) {
     if (extent.first.value() <= noted_) continue;
-    noted_extents_.push_back(extent);
+    to_add_.push_back(extent);
     noted_ = extent.first.value() - 1 + static_cast<std::uint32_t>(extent.marks.size());
   }
-  return !noted_extents_.empty() && !std::exchange(adding_, true);
-}
-
-bool Registration::MoreToAdd() {
-  const std::lock_guard lock(mutex_);
-  adding_ = !noted_extents_.empty();
-  return adding_;
+  return was_done && !to_add_.empty();
 }
 
 bool Registration::AddNext() {
   Extent extent;
   {
     const std::lock_guard lock(mutex_);
-    extent = noted_extents_.front();
-    noted_extents_.pop_front();
+    extent = to_add_.front();
   }
   const Status added = Add(extent);
-  if (added.ok()) return MoreToAdd();
+  const std::lock_guard lock(mutex_);
+  to_add_.pop_front();
+  if (added.ok()) return !to_add_.empty();
   Log().warn("pages from slot {} of a lease on are served by this host's CPU, not by its RDMA device alone: {}",
              extent.first.value(), added.ToString());
-  const std::lock_guard lock(mutex_);
-  noted_extents_.clear();
+  to_add_.clear();
   noted_ = std::numeric_limits<std::uint32_t>::max();
   return false;
 }

@@ -38,15 +38,13 @@ class Registration {
  private:
   explicit Registration(Domain domain) : domain_(std::move(domain)) {}
   Status Add(const Extent& extent);
-  [[nodiscard]] bool MoreToAdd();
 
   std::shared_ptr<const void> memory_;  ///< goes last
   const Domain domain_;
   Registered directory_;
   std::atomic<std::uint32_t> noted_{0};  ///< slots
   std::mutex mutex_;
-  std::deque<Extent> noted_extents_;  ///< not registered yet
-  bool adding_ = false;               ///< AddNext will be called
+  std::deque<Extent> to_add_;  ///< the first is being registered; empty: nobody is to call AddNext
   // Of AddNext.
   std::uint32_t entries_ = 0;
   std::vector<Owned<ibv_mr>> keys_;
