@@ -109,6 +109,7 @@ def lay_out(root: Path, init: str, kernel: Path, modules: Sequence[str] = MODULE
     shutil.copy("/usr/bin/busybox" if Path("/usr/bin/busybox").exists() else "/bin/busybox", root / "bin/busybox")
     os.symlink("busybox", root / "bin/sh")
     shutil.copy(GUEST_SOURCES / init, root / "init")
+    shutil.copy(GUEST_SOURCES / "other-cpus", root)
     (root / "init").chmod(0o755)
     os.mknod(root / "dev/console", 0o600 | stat.S_IFCHR, os.makedev(5, 1))
 

@@ -56,6 +56,7 @@ def machine() -> Iterator[Machine]:
 
 def test_it_is_the_kernel_that_is_meant(machine: Machine) -> None:
     assert machine.release.startswith("6.1.")
+    assert machine.run("nproc").strip() == "2", "the second one comes after the start"
 
 
 @pytest.mark.parametrize("program", ["os_test", "region_test", "fault_test"])

@@ -67,7 +67,7 @@ def main() -> int:
                                      epilog="tiers:\n" + "\n".join(f"  {name:16} needs {tier.needs}"
                                                                    for name, tier in TIERS.items()))
     parser.add_argument("tier", nargs="*", help="default: all but long, its parts, and those of OpenStack and RDMA")
-    parser.add_argument("--ci", action="store_true", help="by default those of OpenStack too")
+    parser.add_argument("--ci", action="store_true", help="by default those of OpenStack and RDMA too")
     parser.add_argument("--device", metavar="NAME", help="the RDMA device of tier rdma (mlx5_0)")
     given = parser.parse_args()
     chosen = given.tier or [name for name, tier in TIERS.items() if not tier.by_name or (given.ci and tier.in_ci)]
