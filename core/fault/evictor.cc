@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "fault/evictor.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -20,18 +18,9 @@ constexpr std::size_t kArmedAhead = 2;  // batches that wait for a buffer
 }  // namespace
 
 Evictor::Evictor(LoopContext& loop, Pager& pager, const Fetcher& fetcher, IoWait& io, SentPages& sent,
-                 JobExchange& exchange, Mover& mover)
-    : loop_(loop), pager_(pager), fetcher_(fetcher), io_(io), sent_(sent), exchange_(exchange), mover_(mover) {
-  const std::size_t one = loop.sizes.batch_pages * loop.map.page_size().value();
-  buffers_size_ = one * loop.sizes.buffers;
-  void* memory = ::mmap(nullptr, buffers_size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  HECA_CHECK(memory != MAP_FAILED);
-  buffers_ = static_cast<std::byte*>(memory);
-  free_buffers_.reserve(loop.sizes.buffers);
-  for (std::size_t i = 0; i < loop.sizes.buffers; ++i) free_buffers_.push_back(buffers_ + i * one);
-}
-
-Evictor::~Evictor() { ::munmap(buffers_, buffers_size_); }
+                 JobExchange& exchange, WriteBackBuffers& buffers, Mover& mover)
+    : loop_(loop), pager_(pager), fetcher_(fetcher), io_(io), sent_(sent), exchange_(exchange), buffers_(buffers),
+      mover_(mover) {}
 
 bool Evictor::Step() {
   TakeReports();
@@ -232,19 +221,15 @@ void Evictor::ArmJob(WriteBackJob& job) {
 }
 
 std::byte* Evictor::TakeBuffer() {
-  if (free_buffers_.empty()) {
-    const std::optional<JobIndex> oldest = kept_.Pop();
-    if (!oldest) return nullptr;
-    WriteBackJob& job = exchange_.jobs[*oldest];
-    const std::size_t page_size = loop_.map.page_size().value();
-    for (std::size_t i = 0; i < job.count; ++i) sent_.Forget(job.items[i].page, job.buffer + i * page_size);
-    free_buffers_.push_back(job.buffer);
-    job.stage = JobStage::kFree;
-    --jobs_in_use_;
-  }
-  std::byte* buffer = free_buffers_.back();
-  free_buffers_.pop_back();
-  return buffer;
+  if (std::byte* const buffer = buffers_.Take(); buffer != nullptr) return buffer;
+  const std::optional<JobIndex> oldest = kept_.Pop();
+  if (!oldest) return nullptr;
+  WriteBackJob& job = exchange_.jobs[*oldest];
+  const std::size_t page_size = loop_.map.page_size().value();
+  for (std::size_t i = 0; i < job.count; ++i) sent_.Forget(job.items[i].page, job.buffer + i * page_size);
+  job.stage = JobStage::kFree;
+  --jobs_in_use_;
+  return job.buffer;
 }
 
 bool Evictor::SendOne() {

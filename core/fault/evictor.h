@@ -23,13 +23,13 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include "fault/fetcher.h"
 #include "fault/io_wait.h"
 #include "fault/mover.h"
 #include "fault/pager.h"
 #include "fault/sent_pages.h"
+#include "fault/write_back_buffers.h"
 
 namespace heca::fault {
 
@@ -37,8 +37,7 @@ namespace heca::fault {
 class Evictor final : private ResidentView {
  public:
   Evictor(LoopContext& loop, Pager& pager, const Fetcher& fetcher, IoWait& io, SentPages& sent, JobExchange& exchange,
-          Mover& mover);
-  ~Evictor() override;
+          WriteBackBuffers& buffers, Mover& mover);
 
   /// One small step of each stage. True if there is more to do right away.
   [[nodiscard]] bool Step();
@@ -80,10 +79,8 @@ class Evictor final : private ResidentView {
   IoWait& io_;
   SentPages& sent_;
   JobExchange& exchange_;
+  WriteBackBuffers& buffers_;
   Mover& mover_;
-  std::byte* buffers_ = nullptr;
-  std::size_t buffers_size_ = 0;
-  std::vector<std::byte*> free_buffers_;
   SpscRing<JobIndex, 512> waiting_;   // armed, oldest first
   SpscRing<JobIndex, 512> finishing_; // reported, oldest first
   SpscRing<JobIndex, 512> kept_;      // done, buffers still readable, oldest first

@@ -127,6 +127,7 @@ class FaultLoop {
   Fetcher fetcher_;
   FaultHandler handler_;
   std::unique_ptr<JobExchange> exchange_;
+  WriteBackBuffers buffers_;
   WakeFd wake_;
   std::optional<LoopWatch> watch_;  ///< from Prepare on
   Mover mover_;

@@ -24,9 +24,11 @@ short PollEvents(std::uint32_t epoll_events) { return static_cast<short>(epoll_e
 
 }  // namespace
 
-Mover::Mover(const region::RegionMap& map, JobExchange& exchange, WakeFd& loop_wake, std::unique_ptr<PageWriter> writer)
-    : map_(map), exchange_(exchange), loop_wake_(loop_wake), writer_(std::move(writer)),
-      max_batch_(writer_->MaxBatch()) {}
+Mover::Mover(const region::RegionMap& map, JobExchange& exchange, std::span<const std::byte> buffers, WakeFd& loop_wake,
+             std::unique_ptr<PageWriter> writer)
+    : map_(map), exchange_(exchange), loop_wake_(loop_wake), writer_(std::move(writer)), max_batch_(writer_->MaxBatch()) {
+  writer_->WritesFrom(buffers);
+}
 
 Mover::~Mover() { Stop(); }
 

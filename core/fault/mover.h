@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <thread>
 
 #include "fault/wake_fd.h"
@@ -19,7 +20,9 @@ namespace heca::fault {
 /// Owns its thread. Jobs come and go by the exchange; WakeUp after pushing.
 class Mover final : private WriteSink {
  public:
-  Mover(const region::RegionMap& map, JobExchange& exchange, WakeFd& loop_wake, std::unique_ptr<PageWriter> writer);
+  /// `buffers`: where the jobs' buffers lie, all of them; they outlive it.
+  Mover(const region::RegionMap& map, JobExchange& exchange, std::span<const std::byte> buffers, WakeFd& loop_wake,
+        std::unique_ptr<PageWriter> writer);
   ~Mover() override;
 
   void Start();

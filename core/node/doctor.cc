@@ -66,6 +66,20 @@ DoctorCheck CheckRdmaPort(const transport::RdmaDevice& device, const transport::
   return {name, Verdict::kWarn, text, "set its link up (rdma link show, ip link); until then pages travel by TCP"};
 }
 
+void AddRdma(const Result<std::vector<transport::RdmaDevice>>& devices, std::vector<DoctorCheck>& checks) {
+  if (!devices.ok()) {
+    const bool left_out = devices.status().code() == ErrorCode::kUnsupported;  // by whoever built it
+    checks.push_back({"rdma", left_out ? Verdict::kOk : Verdict::kWarn,
+                      std::string(devices.status().message()) + ": pages travel by TCP",
+                      left_out ? "" : "rdma link show tells what this host has"});
+    return;
+  }
+  if (devices->empty()) checks.push_back({"rdma", Verdict::kOk, "no device: pages travel by TCP", ""});
+  for (const auto& device : *devices) {
+    for (const auto& port : device.ports) checks.push_back(CheckRdmaPort(device, port));
+  }
+}
+
 }  // namespace
 
 std::vector<DoctorCheck> Examine(const Patient& patient) {
@@ -75,9 +89,7 @@ std::vector<DoctorCheck> Examine(const Patient& patient) {
   if (patient.config.compute && patient.peers.empty()) {
     checks.push_back({"peers", Verdict::kWarn, "no peers: nothing can be borrowed", "add [[peer]] to hecad.toml"});
   }
-  for (const auto& device : patient.rdma) {
-    for (const auto& port : device.ports) checks.push_back(CheckRdmaPort(device, port));
-  }
+  AddRdma(patient.rdma, checks);
   for (const auto& peer : patient.peers) checks.push_back(CheckPeer(peer));
   for (const auto& region : patient.regions) checks.push_back(CheckRegion(region));
   return checks;

@@ -17,7 +17,7 @@ struct Patient {
   const os::UffdAbilities& abilities;
   std::vector<control::PeerInfo> peers;
   std::vector<control::RegionInfo> regions;
-  std::vector<transport::RdmaDevice> rdma;
+  Result<std::vector<transport::RdmaDevice>> rdma;
 };
 
 [[nodiscard]] std::vector<control::DoctorCheck> Examine(const Patient& patient);

@@ -144,10 +144,7 @@ Result<std::vector<control::PeerInfo>> Node::Nodes() {
 Result<std::vector<control::DoctorCheck>> Node::Doctor() {
   std::vector<control::RegionInfo> regions;
   for (const auto& session : impl_->All()) regions.push_back(session->Info());
-  auto rdma = transport::RdmaDevices();
-  if (!rdma.ok()) Log().warn("{}", rdma.status().ToString());
-  return Examine({impl_->config, impl_->abilities, impl_->sponsors->Peers(), regions,
-                  rdma.ok() ? std::move(*rdma) : std::vector<transport::RdmaDevice>()});
+  return Examine({impl_->config, impl_->abilities, impl_->sponsors->Peers(), regions, transport::RdmaDevices()});
 }
 
 Status Node::Events(const control::EventQuery& query, control::EventSink& sink) {

@@ -49,11 +49,11 @@ Status Sponsors::Check(TransportChoice own) const {
                         "hecad.toml and restart hecad",
                         ToString(own), ToString(transport_))};
   }
-  HECA_ASSIGN_OR_RETURN(const auto devices, transport::RdmaDevices());
-  if (!devices.empty()) return Status();
+  const auto devices = transport::RdmaDevices();
+  if (devices.ok() && !devices->empty()) return Status();
   return {ErrorCode::kFailedPrecondition,
-          "only RDMA is allowed, by --transport or by hecad.toml, and this host has no RDMA device (hecactl doctor shows "
-          "them): say transport auto or tcp"};
+          fmt::format("only RDMA is allowed, by --transport or by hecad.toml, and {}: say transport auto or tcp",
+                      devices.ok() ? "this host has no RDMA device (hecactl doctor shows them)" : devices.status().message())};
 }
 
 std::vector<store::NamedDialer> Sponsors::dialers(TransportChoice own) {

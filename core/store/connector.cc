@@ -7,9 +7,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/log.h"
 
@@ -173,7 +176,7 @@ Millis Connector::Longer(Millis pause) const {
   return pause == Millis(0) ? options_.first_pause : std::min(2 * pause, options_.last_pause);
 }
 
-bool Connector::IsLost(const Status& answer) {
+bool Connector::EndIfLost(const Status& answer) {
   Status why;
   if (answer.code() == ErrorCode::kNotFound) {
     why = Status(ErrorCode::kDataLoss,
@@ -202,7 +205,7 @@ void Connector::TryTakeOver(Time now) {
     return;
   }
   Note(lease.status());
-  if (IsLost(lease.status())) return;
+  if (EndIfLost(lease.status())) return;
   take_over_pause_ = Longer(take_over_pause_);
   next_take_over_ = Clock::now() + take_over_pause_;
 }
@@ -216,7 +219,7 @@ void Connector::TryRenew(Time now) {
     return;
   }
   Note(renewed.status());
-  if (IsLost(renewed.status())) return;
+  if (EndIfLost(renewed.status())) return;
   renew_pause_ = Longer(renew_pause_);
   next_renew_ = Clock::now() + renew_pause_;
 }
@@ -249,7 +252,7 @@ Result<Connector::Connected> Connector::Connect(Wanted& wanted) {
     const auto grant = sponsor_.OpenData(key, name.role, name.stream, 1);  // a token is good once, and so for one way
     if (!grant.ok()) {
       if (grant.status().code() == ErrorCode::kFailedPrecondition) next_renew_ = Time();  // quarantined: renew, retry
-      if (IsLost(grant.status())) return grant.status();
+      EndIfLost(grant.status());
       return grant.status();
     }
     if (grant->tokens.empty()) return Status(ErrorCode::kInternal, "the sponsor sent no token");
@@ -279,9 +282,9 @@ std::vector<Connector::Way> Connector::Ways(const control::DataGrant& grant) con
 }
 
 std::string Connector::Allowed() const {
-  std::string names;
-  for (const auto& mine : options_.dialers) names += (names.empty() ? "" : " or ") + mine.transport;
-  return names.empty() ? "none may" : names + " may";
+  std::vector<std::string_view> names;
+  for (const auto& mine : options_.dialers) names.push_back(mine.transport);
+  return names.empty() ? "none may" : fmt::format("{} may", fmt::join(names, " or "));
 }
 
 void Connector::TellFallback(const std::string& transport, const Status& why) {

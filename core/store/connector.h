@@ -119,8 +119,8 @@ class Connector {
   [[nodiscard]] std::string Allowed() const;
   void TellFallback(const std::string& transport, const Status& why);
   void WatchProgress(Wanted& wanted, Time now) const;
-  /// True if the sponsor's answer means that the store is lost; ends everything then.
-  bool IsLost(const Status& answer);
+  /// True if the sponsor's answer means that the store is lost: every link has ended then.
+  bool EndIfLost(const Status& answer);
   void EndLinks(const Status& why);
   void TellHealth();
   void Note(const Status& trouble);

@@ -18,6 +18,7 @@ class JoinedWriter final : public PageWriter {
       : image_slots_(image_slots), lease_(std::move(lease)) {
     own_.reserve(lease_->MaxBatch());
   }
+  void WritesFrom(std::span<const std::byte> memory) override { lease_->WritesFrom(memory); }
   Status Write(OpTag tag, std::span<const Slot> slots, std::span<const std::byte> pages) override {
     HECA_RETURN_IF_ERROR(Translate(slots));
     return lease_->Write(tag, own_, pages);

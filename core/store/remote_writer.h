@@ -19,6 +19,7 @@ class RemoteWriter final : public PageWriter, private Session {
  public:
   using Session::Session;
 
+  void WritesFrom(std::span<const std::byte> memory) override { SendsFrom(memory); }
   /// kAlreadyExists while an operation on one of the slots is in flight on this writer.
   Status Write(OpTag tag, std::span<const Slot> slots, std::span<const std::byte> pages) override;
   /// kBusy while a release of one of the slots is in flight on this writer.

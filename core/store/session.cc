@@ -37,6 +37,11 @@ Session::Session(std::shared_ptr<Link> link, Bytes page_size)
 
 Session::~Session() { link_->Close(); }
 
+void Session::SendsFrom(std::span<const std::byte> memory) {
+  sends_from_ = memory;
+  if (channel_ != nullptr) channel_->WritesFrom(memory);
+}
+
 Status Session::StartOp(OpKind kind, OpTag tag, std::span<const Slot> slots, std::span<const std::byte> pages) {
   if (slots.empty() || slots.size() > max_batch_) {
     return Status(ErrorCode::kInvalidArgument, std::to_string(slots.size()) + " slots in one operation; 1 to " +
@@ -102,6 +107,7 @@ void Session::Advance() {
     if (channel_ == nullptr) return;
     ++file_;
     if (channel_->MaxBatch() < max_batch_ || channel_->PageSize() != page_size_) return Disconnect();
+    if (!sends_from_.empty()) channel_->WritesFrom(sends_from_);
     SendWaiting();
     if (channel_ == nullptr) return;
   }

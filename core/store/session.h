@@ -34,6 +34,8 @@ class Session : protected transport::ChannelSink {
   Session& operator=(const Session&) = delete;
 
  protected:
+  /// To be called at most once, before any operation: see PageWriter::WritesFrom. Each channel is told.
+  void SendsFrom(std::span<const std::byte> memory);
   /// Starts an operation, or queues it while there is no channel.
   Status StartOp(OpKind kind, OpTag tag, std::span<const Slot> slots, std::span<const std::byte> pages);
   /// Moves bytes; completions come through Complete.
@@ -62,6 +64,7 @@ class Session : protected transport::ChannelSink {
   const Bytes page_size_;
   const std::size_t max_batch_;
   OpTable table_;
+  std::span<const std::byte> sends_from_;
   std::unique_ptr<transport::Channel> channel_;
   std::uint32_t file_ = 0;  ///< counts channels that came and went: see PollNeed
   bool broken_ = false;     ///< the channel broke its contract

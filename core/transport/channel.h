@@ -69,6 +69,8 @@ enum class Attempt : std::uint8_t { kInvalid = 0, kFirst = 1, kRepeated = 2 };
 class Channel {
  public:
   virtual ~Channel() = default;
+  /// As of PageWriter; pages that lie elsewhere are written too.
+  virtual void WritesFrom(std::span<const std::byte> /*memory*/) {}
   /// kBusy: out of credits, nothing was started. Slots: 1 to MaxBatch().
   virtual Status Read(OpTag tag, std::span<const Slot> slots) = 0;
   /// `pages` stays valid and unchanged until OnWritten or until the channel is destroyed.

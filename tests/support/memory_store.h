@@ -55,7 +55,7 @@ class MemoryArena {
     std::atomic<bool> over{false};              ///< ended for good: no read can even be started
     std::atomic<bool> read_at_start{false};     ///< an answer holds what the slot held when it was asked for
     std::atomic<std::uint64_t> delay_ns{0};
-    std::atomic<std::uint64_t> violations{0};   ///< overwritten slots
+    std::atomic<std::uint64_t> violations{0};   ///< overwritten slots, pages from elsewhere than was told
     std::atomic<std::uint64_t> lost_reads{0};   ///< reads of slots that are not there
     std::atomic<std::uint32_t> last_offered{kNoSlot.value()};  ///< slot last given to be written, acknowledged or not
     std::atomic<std::uint64_t> written{0}, read{0}, released{0};
@@ -196,7 +196,10 @@ class MemoryReader final : public PageReader {
 class MemoryWriter final : public PageWriter {
  public:
   explicit MemoryWriter(MemoryArena& arena) : arena_(arena), queue_(arena) {}
+  void WritesFrom(std::span<const std::byte> memory) override { memory_ = memory; }
   Status Write(OpTag tag, std::span<const Slot> slots, std::span<const std::byte> pages) override {
+    const bool inside = memory_.data() <= pages.data() && pages.data() + pages.size() <= memory_.data() + memory_.size();
+    if (!memory_.empty() && !inside) ++arena_.switches().violations;
     return queue_.Start(MemoryQueue::Kind::kWrite, tag, slots, pages);
   }
   Status Release(OpTag tag, std::span<const Slot> slots) override {
@@ -236,6 +239,7 @@ class MemoryWriter final : public PageWriter {
   }
   MemoryArena& arena_;
   MemoryQueue queue_;
+  std::span<const std::byte> memory_;  ///< that all pages lie in; empty: it was not told
 };
 
 class MemoryStore final : public PageStore {

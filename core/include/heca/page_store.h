@@ -78,6 +78,9 @@ class WriteSink {
 class PageWriter {
  public:
   virtual ~PageWriter() = default;
+  /// All pages that will be written lie in `memory`, which outlives the writer. At most once, before the first Write. A store
+  /// that can spare a copy this way does (RDMA registers it); others take no notice.
+  virtual void WritesFrom(std::span<const std::byte> /*memory*/) {}
   /// Starts writing one page per slot; `pages` stays valid and unchanged until OnWritten. kBusy as for Start.
   virtual Status Write(OpTag tag, std::span<const Slot> slots, std::span<const std::byte> pages) = 0;
   /// Gives slots back. Releasing a slot that is not written is no error (recovery releases what it does not know).

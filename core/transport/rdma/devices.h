@@ -27,7 +27,7 @@ struct RdmaDevice {
   std::vector<RdmaPort> ports;
 };
 
-/// All of them; none where there is no device, or no libibverbs in this build. Thread-safe.
+/// All of them; empty where there is none. kUnsupported: there is no libibverbs in this build. Thread-safe.
 Result<std::vector<RdmaDevice>> RdmaDevices();
 
 }  // namespace heca::transport

@@ -16,17 +16,19 @@ constexpr std::size_t kConfirmations = 2;
 
 }  // namespace
 
-Result<std::unique_ptr<OneSided>> OneSided::Make(Link& link, const Registered& pages, std::shared_ptr<MarkBook> book,
-                                                 std::size_t page_size, std::size_t operations) {
+Result<std::unique_ptr<OneSided>> OneSided::Make(Link& link, const Registered& pages, const Source& source,
+                                                 std::shared_ptr<MarkBook> book, std::size_t page_size,
+                                                 std::size_t operations) {
   HECA_ASSIGN_OR_RETURN(auto scratch, Registered::Make(link.domain(), (operations + 3) * kMarksOf, Reach::kLocal));
   return std::unique_ptr<OneSided>(
-      new OneSided(link, pages, std::move(book), page_size, operations, std::move(scratch)));
+      new OneSided(link, pages, source, std::move(book), page_size, operations, std::move(scratch)));
 }
 
-OneSided::OneSided(Link& link, const Registered& pages, std::shared_ptr<MarkBook> book, std::size_t page_size,
-                   std::size_t operations, Registered scratch)
+OneSided::OneSided(Link& link, const Registered& pages, const Source& source, std::shared_ptr<MarkBook> book,
+                   std::size_t page_size, std::size_t operations, Registered scratch)
     : link_(link),
       pages_(pages),
+      source_(source),
       map_(page_size),
       book_(std::move(book)),
       page_size_(page_size),
@@ -99,7 +101,7 @@ void OneSided::Fetch(OperationInFlight& op, std::size_t index) {
   for (std::size_t at = 0; at < slots.size();) {
     const auto run = map_.RunAt(slots, at);
     at += run.count;
-    link_.Read(pages_.Part(op.place.offset + run.begin * page_size_, run.count * page_size_), run.pages,
+    link_.Read(PagesOf(op, run.begin, run.count), run.pages,
                at == slots.size() ? TagOf(index) : Link::kUnsignalled);
   }
 }
@@ -116,7 +118,7 @@ void OneSided::Store(OperationInFlight& op, std::size_t index) {
   SlotMap::Run run;
   for (std::size_t at = 0; at < slots.size(); at += run.count) {
     run = map_.RunAt(slots, at);
-    link_.Write(pages_.Part(op.place.offset + at * page_size_, run.count * page_size_), run.pages, Link::kUnsignalled);
+    link_.Write(PagesOf(op, at, run.count), run.pages, Link::kUnsignalled);
   }
   link_.Read(scratch_.Part(sink_, 1), run.pages, Link::kUnsignalled);
   bool fenced = false;
@@ -137,6 +139,11 @@ void OneSided::Free(OperationInFlight& op, std::size_t index) {
     link_.Write(scratch_.Part(zeros_, run.count), run.marks, Link::kUnsignalled);
   }
   link_.Read(scratch_.Part(sink_, 1), run.marks, TagOf(index));
+}
+
+ibv_sge OneSided::PagesOf(const OperationInFlight& op, std::size_t begin, std::size_t count) const {
+  if (!op.source.empty()) return source_.Part(op.source.subspan(begin * page_size_, count * page_size_));
+  return pages_.Part(op.place.offset + begin * page_size_, count * page_size_);
 }
 
 bool OneSided::AllAre(const OperationInFlight& op, Mark mark) const {

@@ -32,9 +32,10 @@ namespace heca::transport::rdma {
 /// One thread at a time.
 class OneSided {
  public:
-  /// `pages` is the channel's ring; both outlive it. `book` is of the lease. Covers nothing before it learns of slots.
-  static Result<std::unique_ptr<OneSided>> Make(Link& link, const Registered& pages, std::shared_ptr<MarkBook> book,
-                                                std::size_t page_size, std::size_t operations);
+  /// `pages` is the channel's ring, `source` what else pages are written from; both and the link outlive it. `book` is of the
+  /// lease. Covers nothing before it learns of slots.
+  static Result<std::unique_ptr<OneSided>> Make(Link& link, const Registered& pages, const Source& source,
+                                                std::shared_ptr<MarkBook> book, std::size_t page_size, std::size_t operations);
 
   /// More slots; those that were there before are where they were.
   void Learn(SlotMap map) { map_ = std::move(map); }
@@ -51,14 +52,16 @@ class OneSided {
  private:
   static constexpr std::size_t kMarksOf = wire::kMaxBatch;  // bytes for each operation
 
-  OneSided(Link& link, const Registered& pages, std::shared_ptr<MarkBook> book, std::size_t page_size, std::size_t operations,
-           Registered scratch);
+  OneSided(Link& link, const Registered& pages, const Source& source, std::shared_ptr<MarkBook> book, std::size_t page_size,
+           std::size_t operations, Registered scratch);
   [[nodiscard]] std::size_t MarksAt(std::size_t index) const { return index * kMarksOf; }
   void Look(OperationInFlight& op, std::size_t index);
   Status Move(OperationInFlight& op, std::size_t index);
   void Fetch(OperationInFlight& op, std::size_t index);
   void Store(OperationInFlight& op, std::size_t index);
   void Free(OperationInFlight& op, std::size_t index);
+  /// `count` of its pages from page `begin` on, as they lie here.
+  [[nodiscard]] ibv_sge PagesOf(const OperationInFlight& op, std::size_t begin, std::size_t count) const;
   [[nodiscard]] bool AllAre(const OperationInFlight& op, Mark mark) const;
   /// The first slot whose mark is that, or none.
   [[nodiscard]] Slot FirstThatIs(const OperationInFlight& op, Mark mark) const;
@@ -66,6 +69,7 @@ class OneSided {
 
   Link& link_;
   const Registered& pages_;
+  const Source& source_;
   SlotMap map_;
   const std::shared_ptr<MarkBook> book_;
   const std::size_t page_size_;

@@ -31,6 +31,7 @@ struct OperationInFlight {
   bool alone = false;          ///< one-sided
   std::size_t payload = 0;     ///< bytes of pages
   PageRing::Place place;       ///< of them, in the channel's ring
+  std::span<const std::byte> source;  ///< or, of a write, where they lie in memory that is registered
   std::size_t requests = 0;    ///< places of the send queue that it may need, all in all
   std::size_t count = 0;
   std::array<Slot, wire::kMaxBatch> slots;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/log.h"
 #include "transport/rdma/manager.h"
 
 namespace heca::transport::rdma {
@@ -84,7 +85,7 @@ RdmaChannel::RdmaChannel(std::unique_ptr<Link> link, Registered answers, Registe
 
 Status RdmaChannel::LoadDirectory(const wire::RemoteMemory& directory, std::shared_ptr<MarkBook> book, Deadline deadline) {
   HECA_ASSIGN_OR_RETURN(directory_, SlotDirectory::Make(*link_, directory, page_size_.value()));
-  HECA_ASSIGN_OR_RETURN(one_sided_, OneSided::Make(*link_, pages_, std::move(book), page_size_.value(), ring_.size()));
+  HECA_ASSIGN_OR_RETURN(one_sided_, OneSided::Make(*link_, pages_, source_, std::move(book), page_size_.value(), ring_.size()));
   const Deadline moment = Deadline::After(kMoment);
   directory_->Want();
   while (true) {
@@ -103,6 +104,16 @@ Status RdmaChannel::LoadDirectory(const wire::RemoteMemory& directory, std::shar
     HECA_ASSIGN_OR_RETURN(const bool again, link_->Rest());
     pollfd entry{link_->fd(), POLLIN, 0};
     if (!again) ::poll(&entry, 1, std::min(kLookMs, deadline.LeftMs()));
+  }
+}
+
+void RdmaChannel::WritesFrom(std::span<const std::byte> memory) {
+  if (!one_sided_) return;
+  auto source = Source::Make(link_->domain(), memory);
+  if (source.ok()) {
+    source_ = std::move(*source);
+  } else {
+    Log().info("{}: pages are copied before they are written: {}", description_, source.status().ToString());
   }
 }
 
@@ -130,9 +141,10 @@ Status RdmaChannel::Start(Operation operation, OpTag tag, std::span<const Slot> 
   const std::size_t requests = alone ? one_sided_->RequestsFor(slots) : 1;
   const bool full = started_ - done_ == ring_.size() || requests_in_flight_ + requests > kSends ||
                     (payload_in_flight_ != 0 && payload_in_flight_ + payload > window_);
-  const auto place = full ? std::optional<PageRing::Place>() : room_.Take(payload);
+  const bool copied = !alone || !source_.Has(pages);
+  const auto place = full ? std::optional<PageRing::Place>() : room_.Take(copied ? payload : 0);
   if (!place) return {ErrorCode::kBusy, "all credits of the connection are in use"};
-  if (!pages.empty()) std::memcpy(pages_.bytes().data() + place->offset, pages.data(), pages.size());
+  if (copied && !pages.empty()) std::memcpy(pages_.bytes().data() + place->offset, pages.data(), pages.size());
   OperationInFlight& op = At(started_);
   op.tag = tag;
   op.id = wire::RequestId(started_ + 1);
@@ -142,6 +154,7 @@ Status RdmaChannel::Start(Operation operation, OpTag tag, std::span<const Slot> 
   op.alone = alone;
   op.payload = payload;
   op.place = *place;
+  op.source = copied ? std::span<const std::byte>() : pages;
   op.requests = requests;
   op.count = slots.size();
   std::copy(slots.begin(), slots.end(), op.slots.begin());

@@ -8,8 +8,8 @@
 //   write    the pages lie in our ring; SEND the request; the server READs them and SENDs its answer
 //   release  SEND the request, its answer comes back
 //
-// Operations are delivered in the order in which they were started. Pages are handed out from the ring, which is all that is
-// registered here: guest memory never is, since that would pin it.
+// Operations are delivered in the order in which they were started. Pages are handed out from the ring, and written from it or
+// from the memory that the channel was told of. Nothing else is registered here: guest memory never is, since that would pin it.
 #pragma once
 
 #include <atomic>
@@ -37,6 +37,8 @@ class RdmaChannel final : public Channel {
                                                    const wire::RdmaReply& granted, std::shared_ptr<MarkBook> book,
                                                    Deadline deadline);
 
+  /// Registers it, if this end writes by itself.
+  void WritesFrom(std::span<const std::byte> memory) override;
   Status Read(OpTag tag, std::span<const Slot> slots) override;
   Status Write(OpTag tag, std::span<const Slot> slots, std::span<const std::byte> pages, Attempt attempt) override;
   Status Release(OpTag tag, std::span<const Slot> slots) override;
@@ -85,6 +87,7 @@ class RdmaChannel final : public Channel {
   const Registered answers_;
   const Registered requests_;
   const Registered pages_;
+  Source source_;
   std::optional<SlotDirectory> directory_;  ///< none: everything is asked
   std::unique_ptr<OneSided> one_sided_;     ///< with it
   PageRing room_;

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <functional>
 #include <utility>
 
 namespace heca::transport::rdma {
@@ -57,6 +58,23 @@ ibv_sge Registered::Part(std::size_t offset, std::size_t size) const {
 
 wire::RemoteMemory Registered::Remote(std::size_t offset) const {
   return {reinterpret_cast<std::uintptr_t>(bytes_.data() + offset), key_->rkey};
+}
+
+Result<Source> Source::Make(ibv_pd& domain, std::span<const std::byte> memory) {
+  Owned<ibv_mr> key(ibv_reg_mr(&domain, const_cast<std::byte*>(memory.data()), memory.size(), 0));  // only to be read, by us
+  if (key) return Source(memory, std::move(key));
+  return Status::FromErrno(errno, fmt::format("registering {} bytes for RDMA (limit of locked memory: LimitMEMLOCK=)",
+                                              memory.size()));
+}
+
+bool Source::Has(std::span<const std::byte> part) const {
+  const std::less_equal<const std::byte*> before;
+  return key_ != nullptr && !part.empty() && before(memory_.data(), part.data()) &&
+         before(part.data() + part.size(), memory_.data() + memory_.size());
+}
+
+ibv_sge Source::Part(std::span<const std::byte> part) const {
+  return {reinterpret_cast<std::uintptr_t>(part.data()), static_cast<std::uint32_t>(part.size()), key_->lkey};
 }
 
 }  // namespace heca::transport::rdma

@@ -36,4 +36,21 @@ class Registered {
   Owned<ibv_mr> key_;
 };
 
+/// Memory of somebody else from which our own writes are taken, and which nobody else reaches through it. Pinned as long as this
+/// lives, whatever its owner does. One thread at a time.
+class Source {
+ public:
+  Source() = default;
+  static Result<Source> Make(ibv_pd& domain, std::span<const std::byte> memory);
+
+  [[nodiscard]] bool Has(std::span<const std::byte> part) const;
+  /// Of what it has.
+  [[nodiscard]] ibv_sge Part(std::span<const std::byte> part) const;
+
+ private:
+  Source(std::span<const std::byte> memory, Owned<ibv_mr> key) : memory_(memory), key_(std::move(key)) {}
+  std::span<const std::byte> memory_;
+  Owned<ibv_mr> key_;
+};
+
 }  // namespace heca::transport::rdma

@@ -23,6 +23,6 @@ RdmaDialer::RdmaDialer() = default;
 RdmaDialer::~RdmaDialer() = default;
 Result<std::unique_ptr<Channel>> RdmaDialer::Dial(const Endpoint&, const Hello&, Deadline) { return Without(); }
 
-Result<std::vector<RdmaDevice>> RdmaDevices() { return std::vector<RdmaDevice>(); }
+Result<std::vector<RdmaDevice>> RdmaDevices() { return Without(); }
 
 }  // namespace heca::transport

@@ -17,7 +17,7 @@ from lab.guest_image import WORKLOAD_SOURCES, native_program
 from lab.machine import Console
 from lab.paths import GUEST_SOURCES, binary
 from lab.processes import stop
-from lab.rdma.machine import Port, program, queue_pairs
+from lab.rdma.machine import Port, program, resources
 
 DEVICES = Path("/sys/class/infiniband")
 UNLIMITED = "(ulimit -l unlimited) 2>/dev/null && ulimit -l unlimited"  # where it may be raised: dash ends where it may not
@@ -66,7 +66,7 @@ class DeviceMachine(Console):
         super().__init__(ours, bench.logs / "machine.log", lambda: None)
         bench.keep(self)
         self.await_ready(20)
-        self.idle_queue_pairs = queue_pairs(self, self.rdma)
+        self.idle_resources = resources(self, self.rdma)
 
     def close(self) -> None:
         super().close()

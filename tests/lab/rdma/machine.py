@@ -60,9 +60,10 @@ class Port:
 ON_A_DUMMY = Port()
 
 
-def queue_pairs(machine: Console, rdma: str) -> int:
-    """Of all devices; none where there is no RDMA."""
-    return sum(int(count) for count in re.findall(r" qp (\d+) ", machine.attempt(f"{rdma} resource show")[1]))
+def resources(machine: Console, rdma: str) -> dict[str, int]:
+    """What programs hold of all devices: queue pairs, completion queues, registered memory; nothing where there is no RDMA."""
+    said = machine.attempt(f"{rdma} resource show")[1]
+    return {kind: sum(int(count) for count in re.findall(rf" {kind} (\d+) ", said)) for kind in ("qp", "cq", "mr")}
 
 
 class RdmaMachine(Machine):
@@ -75,6 +76,7 @@ class RdmaMachine(Machine):
         self.device, self.rdma, self.port = device, str(program("rdma")), port
         self.run(f"ifconfig {port.interface} {port.address} netmask 255.255.255.0 mtu 4200 up")
         self._add_device()
+        self.idle_resources = resources(self, self.rdma)
 
     def _add_device(self) -> None:
         self.run(f"{self.rdma} link add {self.device}0 type {self.device} netdev {self.port.interface}")
@@ -88,11 +90,6 @@ class RdmaMachine(Machine):
     @property
     def is_way_out(self) -> bool:
         return False
-
-    @property
-    def idle_queue_pairs(self) -> int:
-        """Of the device's own, for the connection manager."""
-        return 1 if self.device == "rxe" else 0
 
     @property
     def environment(self) -> str:

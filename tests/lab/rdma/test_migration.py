@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +80,9 @@ class Node:
         self.machine, self.name = machine, name
         self.socket, self.log = f"/run/{name}/hecad.sock", f"/tmp/{name}.log"
         machine.run(f"mkdir /run/{name}")
-        machine.start(f"hecad --name {name} --transport rdma --metrics-listen off --run-dir /run/{name} --socket {self.socket} "
-                      f"--slab-dir /dev/shm/{name} --control-listen {ADDRESS}:{port} --data-listen {ADDRESS}:{port + 1} "
-                      f"{options}", self.log)
+        self.pid = machine.start(f"hecad --name {name} --transport rdma --metrics-listen off --run-dir /run/{name} --socket {self.socket} "
+                                 f"--slab-dir /dev/shm/{name} --control-listen {ADDRESS}:{port} --data-listen {ADDRESS}:{port + 1} "
+                                 f"{options}", self.log)
         machine.wait(f"hecactl --socket {self.socket} status", 60)
 
     def hecactl(self, arguments: str, seconds: float = 60) -> Any:
@@ -95,6 +95,23 @@ class Node:
     def came_by(self) -> set[str]:
         """What carried the data connections to it that have ended."""
         return set(re.findall(r"data connection from (\S+)", self.machine.run(f"cat {self.log}")))
+
+
+class PinnedMemory:
+    """Of some of the machine's processes, looked at five times a second while others work."""
+
+    def __init__(self, machine: RdmaMachine, pids: Sequence[int]) -> None:
+        self._machine = machine
+        files = " ".join(f"/proc/{pid}/status" for pid in pids)
+        self._watch = machine.start(f"while sleep 0.2; do grep -H VmPin: {files}; done", "/tmp/pinned")
+
+    def most(self) -> dict[int, int]:
+        """MiB of each at its highest; nobody looks any more."""
+        self._machine.run(f"kill {self._watch}")
+        most: dict[int, int] = {}
+        for pid, kib in re.findall(r"/proc/(\d+)/status:VmPin:\s+(\d+) kB", self._machine.run("cat /tmp/pinned")):
+            most[int(pid)] = max(most.get(int(pid), 0), int(kib) >> 10)
+        return most
 
 
 def peers(of: str) -> str:
@@ -115,9 +132,14 @@ class Story:
         """Into a QEMU of that name at the other hecad; what is said of it."""
         source, destination = self.vm, NestedVm(self.machine, name, incoming="defer")
         before = source.ticks()[-1]
+        hecads, vms = (self.here.pid, self.there.pid), (source.pid, destination.pid)
+        pinned = PinnedMemory(self.machine, [*hecads, *vms])
         said: dict[str, Any] = self.here.hecactl(
             f"migrate --pid {source.pid} --qmp {source.home}/heca.qmp {self.there.name} --dest-pid {destination.pid} "
             f"--dest-qmp {destination.home}/heca.qmp --uri unix:{destination.home}/incoming --mode post-copy", 240)["migration"]
+        most = pinned.most()
+        assert [most[pid] for pid in vms] == [0, 0]
+        assert all(0 < most[pid] < MIB / 2 for pid in hecads), f"rings of connections and no memory of the VM: {most}"
         assert self.here.regions() == []
         assert self.here.came_by() == {f"{self.machine.device}0/1"}, "by RDMA, and nothing else"
         self.vm, self.here, self.there = destination, self.there, self.here

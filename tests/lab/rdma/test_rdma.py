@@ -17,7 +17,7 @@ from lab.deadline import wait_until
 from lab.machine_process import GovernedProcess
 from lab.paths import ROOT
 from lab.rdma.device import DeviceMachine, port_of
-from lab.rdma.machine import RdmaMachine, queue_pairs
+from lab.rdma.machine import RdmaMachine, resources
 
 sys.path.insert(0, str(ROOT / "tools/testing"))
 
@@ -26,7 +26,7 @@ from results import from_gtest  # noqa: E402
 PROGRAMS = ["transport_test", "hecad", "hecactl"]
 ADVERSARIES, ATTACKS = "Device/RdmaAdversary.*", 9
 CUT = "CutLinkIsNoticedWhateverTheChannelWaitsFor"
-TESTS_OF_EACH = 27  # of the conformance suite
+TESTS_OF_EACH = 29  # of the conformance suite
 ALONE_SKIPS = "nothing holds up a client that writes by itself"
 
 
@@ -149,11 +149,13 @@ def test_it_goes_on_at_a_third_under_everything_at_once(governed: GovernedProces
 
 
 def test_detached_it_leaves_nothing_pinned(governed: GovernedProcess, machine: Rig) -> None:
+    held, idle = resources(machine, machine.rdma), machine.idle_resources
+    assert all(held[kind] > idle[kind] for kind in idle), f"{held}, idle {idle}"
     governed.hecactl("detach p", 120)
     governed.goes_on()
-    wait_until(lambda: queue_pairs(machine, machine.rdma) == machine.idle_queue_pairs, 20, "no queue pair of hecad's", poll=0.2)
-    for pid in (governed.compute, governed.sponsor):  # the sponsor's slabs a moment later
-        machine.wait(f"grep -Eq 'VmPin:\\s+0 kB' /proc/{pid}/status", 20)
+    wait_until(lambda: resources(machine, machine.rdma) == idle, 20, f"the device's resources are {idle} again", poll=0.2)
+    for pid in (governed.compute, governed.sponsor):
+        machine.wait(f"! grep -E 'Vm(Pin|Lck):' /proc/{pid}/status | grep -v ' 0 kB'", 20)
 
 
 @pytest.mark.parametrize("way", ["tcp", "rdma"])

@@ -52,6 +52,7 @@ class BehindImage final : public PageStore {
   };
   struct Writer final : PageWriter {
     explicit Writer(std::unique_ptr<PageWriter> joined) : writer(std::move(joined)) {}
+    void WritesFrom(std::span<const std::byte> memory) override { writer->WritesFrom(memory); }
     Status Write(OpTag tag, std::span<const Slot> slots, std::span<const std::byte> pages) override {
       return writer->Write(tag, Shifted(slots), pages);
     }

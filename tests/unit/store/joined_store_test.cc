@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "joined_rig.h"
+#include "store/joined_writer.h"
 
 namespace heca::test {
 namespace {
@@ -93,6 +94,19 @@ TEST_F(JoinedStoreTest, TheImageIsNeverWrittenNorToldOfReleases) {
   EXPECT_EQ(writer_->Write(OpTag(1), slots, MakePages(kBasePage, slots, 1)).code(), ErrorCode::kInvalidArgument);
   EXPECT_EQ(writer_->Release(OpTag(1), slots).code(), ErrorCode::kInvalidArgument);
   EXPECT_EQ(joined_.arena().switches().released.load(), 0U);
+}
+
+TEST(JoinedWriterTest, TheLeaseIsToldWherePagesAreWrittenFrom) {
+  MemoryArena arena(kBasePage, 8);
+  store::JoinedWriter writer(kImage, std::make_unique<MemoryWriter>(arena));
+  const auto slots = SlotRange(kImage + 1, 1);
+  const auto pages = MakePages(kBasePage, slots, 5);
+  writer.WritesFrom(pages);
+  ASSERT_TRUE(writer.Write(OpTag(1), slots, pages).ok());
+  EXPECT_EQ(arena.switches().violations.load(), 0U);
+  const auto others = pages;
+  ASSERT_TRUE(writer.Write(OpTag(2), slots, others).ok());
+  EXPECT_EQ(arena.switches().violations.load(), 1U) << "which only who was told can know";
 }
 
 TEST_F(JoinedStoreTest, AnImageThatWasGivenBackIsMissedByNobody) {

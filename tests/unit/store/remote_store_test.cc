@@ -373,5 +373,69 @@ TEST(RemoteStoreDialTest, AConnectionThatTakesLongerThanTheFirstDialHasIsSetUp) 
   EXPECT_TRUE(reader.ok()) << reader.status().ToString();
 }
 
+/// Of which it is noted where its pages are said to come from.
+class ToldChannel final : public transport::Channel {
+ public:
+  ToldChannel(std::unique_ptr<transport::Channel> real, std::vector<std::span<const std::byte>>& told)
+      : real_(std::move(real)), told_(told) {}
+  void WritesFrom(std::span<const std::byte> memory) override { told_.push_back(memory); }
+  Status Read(OpTag tag, std::span<const Slot> slots) override { return real_->Read(tag, slots); }
+  Status Write(OpTag tag, std::span<const Slot> slots, std::span<const std::byte> pages, transport::Attempt attempt) override {
+    EXPECT_FALSE(told_.empty()) << "before the first write";
+    return real_->Write(tag, slots, pages, attempt);
+  }
+  Status Release(OpTag tag, std::span<const Slot> slots) override { return real_->Release(tag, slots); }
+  Status Poll(transport::ChannelSink& sink) override { return real_->Poll(sink); }
+  [[nodiscard]] PollNeed Need() const override { return real_->Need(); }
+  [[nodiscard]] std::size_t MaxBatch() const override { return real_->MaxBatch(); }
+  [[nodiscard]] Bytes PageSize() const override { return real_->PageSize(); }
+  [[nodiscard]] Traffic Moved() const override { return real_->Moved(); }
+  [[nodiscard]] std::string Describe() const override { return real_->Describe(); }
+
+ private:
+  const std::unique_ptr<transport::Channel> real_;
+  std::vector<std::span<const std::byte>>& told_;
+};
+
+class TellingDialer final : public transport::Dialer {
+ public:
+  explicit TellingDialer(transport::Dialer& real) : real_(real) {}
+  Result<std::unique_ptr<transport::Channel>> Dial(const transport::Endpoint& endpoint, const transport::Hello& hello,
+                                                   Deadline deadline) override {
+    HECA_ASSIGN_OR_RETURN(auto channel, real_.Dial(endpoint, hello, deadline));
+    return std::unique_ptr<transport::Channel>(std::make_unique<ToldChannel>(std::move(channel), told));
+  }
+  std::vector<std::span<const std::byte>> told;  ///< by the writer's thread, which is the test's
+
+ private:
+  transport::Dialer& real_;
+};
+
+TEST(RemoteStoreDialTest, EachConnectionIsToldWherePagesAreWrittenFrom) {
+  SponsorRig rig(Wire::kLoopback);
+  TellingDialer dialer(rig.network());
+  auto options = rig.Options();
+  options.dialers = {{"loopback", &dialer}};
+  auto store = RemoteStore::Create(rig.line(), rig.MustReserve(256), options);
+  const auto writer = store.value()->OpenWriter();
+  ASSERT_TRUE(writer.ok()) << writer.status().ToString();
+  WriteDriver driver(**writer);
+  const auto slots = SlotRange(1, 2);
+  const auto pages = test::MakePages(kBasePage, slots, 1);
+  (*writer)->WritesFrom(pages);
+  ASSERT_TRUE((*writer)->Write(OpTag(1), std::span(slots).first(1), std::span(pages).first(kBasePage.value())).ok());
+  ASSERT_TRUE(driver.Await(1));
+  rig.Stop();
+  ASSERT_TRUE((*writer)->Write(OpTag(2), std::span(slots).last(1), std::span(pages).last(kBasePage.value())).ok());
+  while (store.value()->Health() != StoreHealth::kDisconnected) {
+    EXPECT_EQ((*writer)->Poll(driver), 0u);
+    test::WaitFor((*writer)->Need());
+  }
+  rig.Start();
+  ASSERT_TRUE(driver.Await(2));
+  ASSERT_EQ(dialer.told.size(), 2U) << "the second one too";
+  for (const auto& memory : dialer.told) EXPECT_TRUE(memory.data() == pages.data() && memory.size() == pages.size());
+}
+
 }  // namespace
 }  // namespace heca::store

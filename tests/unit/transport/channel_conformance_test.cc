@@ -1,151 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What every transport promises (transport/channel.h), run on every transport.
-#include <gtest/gtest.h>
+// What every transport promises of pages (transport/channel.h), run on every transport. Of connections: channel_life_test.cc.
+#include "channel_conformance.h"
 
-#include <algorithm>
-#include <functional>
 #include <random>
-#include <thread>
-
-#include "channel_harness.h"
 
 namespace heca::transport {
 namespace {
-
-using test_support::FakeSlotMemory;
-
-constexpr LeaseId kLease{7};
-constexpr Epoch kEpoch{3};
-/// A dead peer is noticed within about three seconds; the rest is for a loaded machine.
-constexpr Millis kNoticed{4500};
-
-struct Transport {
-  const char* name;
-  Result<std::unique_ptr<ChannelHarness>> (*make)();
-  bool alone = false;  ///< the client reads and writes by itself: the server is not asked, and sees nothing of it
-};
-std::vector<Transport> Transports() {
-  std::vector<Transport> all{{"Tcp", MakeTcpHarness}, {"Loopback", MakeLoopbackHarness}};
-  if (HasRdma()) {
-    all.push_back({"Rdma", MakeRdmaHarness});
-    all.push_back({"RdmaAlone", MakeRdmaHarness, true});
-  }
-  return all;
-}
-
-std::vector<Slot> Slots(std::uint32_t first, std::uint32_t count) {
-  std::vector<Slot> slots;
-  for (std::uint32_t i = 0; i < count; ++i) slots.emplace_back(first + i);
-  return slots;
-}
-
-class ChannelConformance : public ::testing::TestWithParam<Transport> {
- protected:
-  void SetUp() override {
-    auto made = GetParam().make();
-    if (made.status().code() == ErrorCode::kPermissionDenied) {
-      GTEST_SKIP() << "needs root for a network namespace: " << made.status().ToString();
-    }
-    ASSERT_TRUE(made.ok()) << made.status().ToString();
-    harness_ = std::move(*made);
-    UseMemory(kBasePage, 1024, 1024);
-  }
-
-  /// In pieces of at most `piece` slots.
-  void UseMemory(Bytes page_size, std::uint32_t slots, std::uint32_t piece) {
-    memory_ = std::make_shared<FakeSlotMemory>(page_size, slots, kEpoch);
-    if (GetParam().alone) memory_->LetBeReached(piece);
-  }
-  Result<std::unique_ptr<Channel>> TryDial(const Hello& hello) {
-    return harness_->dialer().Dial(harness_->server().endpoint(), hello, Deadline::After(Millis(5000)));
-  }
-  Hello Expect(Role role) { return harness_->admission().Expect(kLease, kEpoch, role, memory_); }
-  std::unique_ptr<Channel> Dial(Role role) {
-    auto dialled = TryDial(Expect(role));
-    EXPECT_TRUE(dialled.ok()) << dialled.status().ToString();
-    return dialled.ok() ? std::move(*dialled) : nullptr;
-  }
-
-  Status WriteNow(Channel& channel, std::span<const Slot> slots, Attempt attempt = Attempt::kFirst) {
-    const auto pages = Pattern(slots, channel.PageSize());
-    return WriteNow(channel, slots, pages, attempt);
-  }
-  Status WriteNow(Channel& channel, std::span<const Slot> slots, std::span<const std::byte> pages, Attempt attempt) {
-    Recorder done;
-    HECA_RETURN_IF_ERROR(channel.Write(OpTag(1), slots, pages, attempt));
-    HECA_RETURN_IF_ERROR(Drive(channel, done, [&] { return done.Has(1); }));
-    return done.Get(1).status;
-  }
-  Status ReleaseNow(Channel& channel, std::span<const Slot> slots) {
-    Recorder done;
-    HECA_RETURN_IF_ERROR(channel.Release(OpTag(1), slots));
-    HECA_RETURN_IF_ERROR(Drive(channel, done, [&] { return done.Has(1); }));
-    return done.Get(1).status;
-  }
-  /// As if by a connection that nobody here knows.
-  void WriteAsAnother(std::span<const Slot> slots) {
-    const std::size_t size = memory_->PageSize().value();
-    const auto pages = Pattern(slots, memory_->PageSize());
-    for (std::size_t i = 0; i < slots.size(); ++i) {
-      const auto landing = memory_->BeginWrite(slots[i], Attempt::kFirst);
-      ASSERT_TRUE(landing.ok()) << landing.status().ToString();
-      std::copy_n(pages.begin() + static_cast<std::ptrdiff_t>(i * size), size, landing->begin());
-      memory_->CommitWrite(slots[i]);
-    }
-  }
-  Result<std::vector<std::byte>> ReadNow(Channel& channel, std::span<const Slot> slots) {
-    Recorder done;
-    HECA_RETURN_IF_ERROR(channel.Read(OpTag(1), slots));
-    HECA_RETURN_IF_ERROR(Drive(channel, done, [&] { return done.Has(1); }));
-    if (!done.Get(1).status.ok()) {
-      EXPECT_TRUE(done.Get(1).pages.empty());
-      return done.Get(1).status;
-    }
-    return done.Get(1).pages;
-  }
-  void ExpectHolds(Channel& channel, std::span<const Slot> slots) {
-    const auto pages = ReadNow(channel, slots);
-    ASSERT_TRUE(pages.ok()) << pages.status().ToString();
-    EXPECT_TRUE(*pages == Pattern(slots, channel.PageSize()));
-  }
-  /// Soon, that is: what is registered at the server is found without a new connection.
-  void ExpectNoServerIsAskedBy(const std::function<void()>& operations) {
-    const auto served = [&] {
-      std::uint64_t bytes = 0;
-      for (const auto& connection : harness_->server().Connections()) bytes += connection.bytes_in + connection.bytes_out;
-      return bytes;
-    };
-    const Deadline deadline = Deadline::After(Millis(10000));
-    for (auto before = served();; before = served()) {
-      operations();
-      if (served() == before) break;
-      ASSERT_FALSE(deadline.Passed()) << "the server is still asked";
-      std::this_thread::sleep_for(Millis(20));
-    }
-  }
-  void WaitForServedConnections(std::size_t count) {
-    const Deadline deadline = Deadline::After(Millis(5000));
-    while (harness_->server().Connections().size() != count) {
-      ASSERT_FALSE(deadline.Passed());
-      std::this_thread::yield();
-    }
-  }
-  /// The first error of Poll within `span`, or kDeadlineExceeded.
-  Status WaitForFailure(Channel& channel, Millis span) {
-    Recorder ignored;
-    return Drive(channel, ignored, [] { return false; }, span);
-  }
-  void ExpectCutOff(Channel& channel, Millis span = Millis(5000)) {
-    const Status failure = WaitForFailure(channel, span);
-    EXPECT_EQ(failure.code(), ErrorCode::kUnavailable) << failure.ToString();
-    Recorder ignored;
-    EXPECT_EQ(channel.Poll(ignored).code(), ErrorCode::kUnavailable) << "the error is not sticky";
-    EXPECT_FALSE(channel.Read(OpTag(99), Slots(1, 1)).ok());
-  }
-
-  std::unique_ptr<ChannelHarness> harness_;
-  std::shared_ptr<FakeSlotMemory> memory_;
-};
 
 TEST_P(ChannelConformance, ReadsWhatWasWrittenOverBothRoles) {
   const auto bulk = Dial(Role::kBulk);
@@ -366,6 +226,58 @@ TEST_P(ChannelConformance, WhatIsWrittenIsKnownWhereverItsMarkLies) {
   }
 }
 
+TEST_P(ChannelConformance, PagesAreWrittenFromMemoryThatItWasToldOfAndFromOther) {
+  const auto slots = Slots(1, 64);
+  std::vector<Slot> scattered = Slots(100, 32);
+  std::reverse(scattered.begin(), scattered.end());
+  const auto pages = Pattern(slots, kBasePage);
+  const auto others = Pattern(scattered, kBasePage);
+  // Told of all but the last byte of what is written at the end.
+  std::vector<std::byte> memory(pages.begin(), pages.end());
+  memory.insert(memory.end(), others.begin(), others.end());
+  const auto at = [&memory](std::size_t page, std::size_t count) {
+    return std::span<const std::byte>(memory).subspan(page * kBasePage.value(), count * kBasePage.value());
+  };
+  const auto channel = Dial(Role::kBulk);
+  channel->WritesFrom(std::span(memory).first(memory.size() - 1));
+  ASSERT_TRUE(WriteNow(*channel, slots, at(0, 64), Attempt::kFirst).ok());
+  ASSERT_TRUE(WriteNow(*channel, std::span(scattered).first(16), at(64, 16), Attempt::kFirst).ok());
+  ASSERT_TRUE(WriteNow(*channel, std::span(scattered).last(16), at(80, 16), Attempt::kFirst).ok());
+  const auto elsewhere = Slots(200, 3);
+  ASSERT_TRUE(WriteNow(*channel, elsewhere).ok());
+  for (std::byte& byte : memory) byte = std::byte{0xEE};  // it is the caller's again
+  ASSERT_TRUE(WriteNow(*channel, Slots(300, 1), at(0, 1), Attempt::kFirst).ok());
+  const auto other = Dial(Role::kUrgent);
+  for (const auto& written : {slots, scattered, elsewhere}) ExpectHolds(*other, written);
+  EXPECT_TRUE(*ReadNow(*other, Slots(300, 1)) == std::vector<std::byte>(kBasePage.value(), std::byte{0xEE}));
+}
+
+TEST_P(ChannelConformance, ManyWritesFromMemoryThatItWasToldOfAreInFlightAtOnce) {
+  constexpr std::uint32_t kPages = 8, kWrites = 60;
+  std::vector<std::byte> memory;
+  for (std::uint32_t i = 0; i < kWrites; ++i) {
+    const auto pages = Pattern(Slots(1 + i * kPages, kPages), kBasePage);
+    memory.insert(memory.end(), pages.begin(), pages.end());
+  }
+  const auto channel = Dial(Role::kBulk);
+  channel->WritesFrom(memory);
+  Recorder done;
+  for (std::uint32_t i = 0; i < kWrites; ++i) {
+    const auto slots = Slots(1 + i * kPages, kPages);
+    const auto pages = std::span<const std::byte>(memory).subspan(i * kPages * kBasePage.value(), kPages * kBasePage.value());
+    Status started = channel->Write(OpTag(i), slots, pages, Attempt::kFirst);
+    for (; started.code() == ErrorCode::kBusy; started = channel->Write(OpTag(i), slots, pages, Attempt::kFirst)) {
+      ASSERT_TRUE(Drive(*channel, done, [before = done.size(), &done] { return done.size() > before; }).ok());
+    }
+    ASSERT_TRUE(started.ok()) << started.ToString();
+  }
+  ASSERT_TRUE(Drive(*channel, done, [&] { return done.size() == kWrites; }).ok());
+  for (std::uint32_t i = 0; i < kWrites; ++i) {
+    EXPECT_TRUE(done.Get(i).status.ok());
+    ExpectHolds(*channel, Slots(1 + i * kPages, kPages));
+  }
+}
+
 TEST_P(ChannelConformance, WhatIsThereIsSeenByOneThatHasNotWrittenIt) {
   {
     const auto bulk = Dial(Role::kBulk);
@@ -493,93 +405,6 @@ TEST_P(ChannelConformance, TrafficIsCounted) {
   EXPECT_GE(connections[0].bytes_in, 3U * 4096);
   EXPECT_GE(connections[0].bytes_out, 2U * 4096);
   EXPECT_NE(bulk->Describe().find("bulk"), std::string::npos) << bulk->Describe();
-}
-
-TEST_P(ChannelConformance, TokenIsGoodOnce) {
-  const Hello hello = Expect(Role::kBulk);
-  ASSERT_TRUE(TryDial(hello).ok());
-  EXPECT_EQ(TryDial(hello).status().code(), ErrorCode::kPermissionDenied);
-  Hello forged = Expect(Role::kBulk);
-  forged.token[0] = ~forged.token[0];
-  EXPECT_EQ(TryDial(forged).status().code(), ErrorCode::kPermissionDenied);
-}
-
-TEST_P(ChannelConformance, HelloMustMatchItsToken) {
-  Hello lease = Expect(Role::kBulk);
-  lease.lease = LeaseId(8);
-  EXPECT_EQ(TryDial(lease).status().code(), ErrorCode::kPermissionDenied);
-  Hello epoch = Expect(Role::kBulk);
-  epoch.epoch = Epoch(4);
-  EXPECT_EQ(TryDial(epoch).status().code(), ErrorCode::kPermissionDenied);
-  Hello role = Expect(Role::kBulk);
-  role.role = Role::kUrgent;
-  EXPECT_EQ(TryDial(role).status().code(), ErrorCode::kPermissionDenied);
-}
-
-TEST_P(ChannelConformance, LaterEpochCutsOffAtTheNextMessage) {
-  const auto bulk = Dial(Role::kBulk);
-  ASSERT_TRUE(WriteNow(*bulk, Slots(1, 1)).ok());
-  memory_->SetOwner(Epoch(4));
-  // Nobody is asked, so it is the server's own look that ends it; whoever changes the owner waits for that.
-  if (GetParam().alone) WaitForServedConnections(0);
-  const auto page = Pattern(Slots(2, 1), kBasePage);
-  ASSERT_TRUE(bulk->Write(OpTag(1), Slots(2, 1), page, Attempt::kFirst).ok());
-  ExpectCutOff(*bulk);
-  EXPECT_FALSE(memory_->IsWritten(Slot(2)));
-}
-
-TEST_P(ChannelConformance, WriterThatGoesAwayLeavesItsSlotUnwritten) {
-  if (GetParam().alone) GTEST_SKIP() << "nothing holds up a client that writes by itself";
-  UseMemory(kHugePage, 2, 2);
-  auto bulk = Dial(Role::kBulk);
-  ASSERT_TRUE(WriteNow(*bulk, Slots(1, 1)).ok());
-  // The server waits at the read, so no socket takes all of the 2 MiB behind it.
-  const auto page = Pattern(Slots(2, 1), kHugePage);
-  harness_->HoldAnswers(*memory_);
-  ASSERT_TRUE(bulk->Read(OpTag(1), Slots(1, 1)).ok());
-  ASSERT_TRUE(bulk->Write(OpTag(2), Slots(2, 1), page, Attempt::kFirst).ok());
-  bulk.reset();
-  harness_->LetAnswersGo(*memory_);
-  WaitForServedConnections(0);
-  EXPECT_FALSE(memory_->IsWritten(Slot(2)));
-  const auto again = Dial(Role::kBulk);
-  ASSERT_TRUE(WriteNow(*again, Slots(2, 1), Attempt::kRepeated).ok());
-  ExpectHolds(*again, Slots(2, 1));
-}
-
-TEST_P(ChannelConformance, ServerThatGoesAwayIsAnError) {
-  const Transport transport = GetParam();
-  auto other = transport.make();
-  ASSERT_TRUE(other.ok());
-  const Endpoint endpoint = (*other)->server().endpoint();
-  const Hello hello = (*other)->admission().Expect(kLease, kEpoch, Role::kBulk, memory_);
-  auto channel = (*other)->dialer().Dial(endpoint, hello, Deadline::After(Millis(5000)));
-  ASSERT_TRUE(channel.ok()) << channel.status().ToString();
-  other->reset();
-  ExpectCutOff(**channel);
-}
-
-TEST_P(ChannelConformance, NobodyAnswersOnAnEndpointWithoutServer) {
-  Endpoint nowhere = harness_->server().endpoint();
-  nowhere.port = 2;
-  const auto dialled = harness_->dialer().Dial(nowhere, Expect(Role::kBulk), Deadline::After(Millis(2000)));
-  EXPECT_EQ(dialled.status().code(), ErrorCode::kUnavailable) << dialled.status().ToString();
-}
-
-TEST_P(ChannelConformance, CutLinkIsNoticedWhateverTheChannelWaitsFor) {
-  const auto nothing = Dial(Role::kUrgent);
-  const auto acknowledgement = Dial(Role::kBulk);
-  const auto answer = Dial(Role::kUrgent);
-  ASSERT_TRUE(WriteNow(*acknowledgement, Slots(1, 1)).ok());
-  harness_->HoldAnswers(*memory_);
-  ASSERT_TRUE(answer->Read(OpTag(1), Slots(1, 1)).ok());
-  ASSERT_TRUE(harness_->CutLink().ok());
-  static_cast<void>(acknowledgement->Read(OpTag(1), Slots(1, 1)));  // the loopback's already knows
-  const Deadline noticed = Deadline::After(kNoticed);
-  ExpectCutOff(*nothing, Millis(noticed.LeftMs()));
-  ExpectCutOff(*acknowledgement, Millis(noticed.LeftMs()));
-  ExpectCutOff(*answer, Millis(noticed.LeftMs()));
-  harness_->LetAnswersGo(*memory_);
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, ChannelConformance, ::testing::ValuesIn(Transports()),
