@@ -7,22 +7,19 @@
 
 namespace heca::fault {
 
-WriteBackBuffers::WriteBackBuffers(const EngineSizes& sizes, Bytes page_size) {
-  const std::size_t one = sizes.batch_pages * page_size.value();
-  const std::size_t all = one * sizes.buffers;
+WriteBackBuffers::WriteBackBuffers(const EngineSizes& sizes, Bytes page_size) : each_(sizes.batch_pages * page_size.value()) {
+  const std::size_t all = each_ * sizes.buffers;
   void* memory = ::mmap(nullptr, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
   HECA_CHECK(memory != MAP_FAILED);
-  memory_ = {static_cast<std::byte*>(memory), all};
-  free_.reserve(sizes.buffers);
-  for (std::size_t i = 0; i < sizes.buffers; ++i) free_.push_back(memory_.data() + i * one);
+  memory_ = rest_ = {static_cast<std::byte*>(memory), all};
 }
 
 WriteBackBuffers::~WriteBackBuffers() { ::munmap(memory_.data(), memory_.size()); }
 
 std::byte* WriteBackBuffers::Take() {
-  if (free_.empty()) return nullptr;
-  std::byte* const buffer = free_.back();
-  free_.pop_back();
+  if (rest_.empty()) return nullptr;
+  std::byte* const buffer = rest_.data();
+  rest_ = rest_.subspan(each_);
   return buffer;
 }
 

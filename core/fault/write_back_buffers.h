@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <span>
-#include <vector>
 
 #include "fault/engine_config.h"
 #include "heca/types.h"
@@ -19,14 +18,14 @@ class WriteBackBuffers {
   WriteBackBuffers(const WriteBackBuffers&) = delete;
   WriteBackBuffers& operator=(const WriteBackBuffers&) = delete;
 
-  /// Null: none is free.
+  /// One that nobody has had yet; null: there is none. Whoever has had it uses it again.
   [[nodiscard]] std::byte* Take();
-  void GiveBack(std::byte* buffer) { free_.push_back(buffer); }
   [[nodiscard]] std::span<const std::byte> All() const { return memory_; }
 
  private:
+  const std::size_t each_;  ///< bytes
   std::span<std::byte> memory_;
-  std::vector<std::byte*> free_;
+  std::span<std::byte> rest_;  ///< of it, not taken yet
 };
 
 }  // namespace heca::fault

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
 from lab.bench import Bench
 from lab.deadline import LabError
+from lab.guest_image import run
 from lab.hardship import MIB
 from lab.hecad import CommandFailed
 from lab.paths import BUILD, ROOT
@@ -19,17 +19,11 @@ TRANSPORT = "CMakeFiles/heca_transport.dir/core/transport"
 LEFT_OUT = "this hecad was built without RDMA"
 
 
-def run(command: list[str], cwd: Path = ROOT) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, f"{shlex.join(command)}: exit {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}"
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def hecad(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Linked as CMake links it there, from this build's objects and from those that differ."""
     build = tmp_path_factory.mktemp("without-rdma")
-    run(["cmake", "--preset", BUILD.name, "-B", str(build), "-DHECA_RDMA=OFF"])
+    run(["cmake", "--preset", BUILD.name, "-B", str(build), "-DHECA_RDMA=OFF"], cwd=ROOT)
     files = [Path(entry["file"]) for entry in json.loads((build / "compile_commands.json").read_text())]
     assert [file.name for file in files if file.parent == ROOT / "core/transport/rdma"] == ["without.cc"]
     run(["ninja", "-C", str(build), f"{TRANSPORT}/rdma/without.cc.o"])

@@ -43,7 +43,7 @@ class GuestImage:
 def run(command: list[str], cwd: Path | None = None, timeout: float = 300) -> str:
     done = subprocess.run(command, cwd=cwd, timeout=timeout, capture_output=True, text=True)
     if done.returncode != 0:
-        raise LabError(f"{' '.join(command)}: exit {done.returncode}: {done.stderr.strip()[-500:]}")
+        raise LabError(f"{' '.join(command)}: exit {done.returncode}: {(done.stderr or done.stdout).strip()[-500:]}")
     return done.stdout
 
 

@@ -26,16 +26,21 @@ int Access(Reach reach) {
 
 }  // namespace
 
+Result<Owned<ibv_mr>> Register(ibv_pd& domain, std::span<const std::byte> memory, int access, const char* what) {
+  Owned<ibv_mr> key(ibv_reg_mr(&domain, const_cast<std::byte*>(memory.data()), memory.size(), access));
+  if (key) return key;
+  return Status::FromErrno(errno, fmt::format("registering {} bytes{} for RDMA (limit of locked memory: LimitMEMLOCK=)",
+                                              memory.size(), what));
+}
+
 Result<Registered> Registered::Make(ibv_pd& domain, std::size_t bytes, Reach reach) {
   void* const base = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (base == MAP_FAILED) return Status::FromErrno(errno, fmt::format("mapping {} bytes for RDMA", bytes));
-  Owned<ibv_mr> key(ibv_reg_mr(&domain, base, bytes, Access(reach)));
-  if (!key) {
-    const int error = errno;
-    ::munmap(base, bytes);
-    return Status::FromErrno(error, fmt::format("registering {} bytes for RDMA (limit of locked memory: LimitMEMLOCK=)", bytes));
-  }
-  return Registered({static_cast<std::byte*>(base), bytes}, std::move(key));
+  const std::span<std::byte> memory(static_cast<std::byte*>(base), bytes);
+  auto key = Register(domain, memory, Access(reach));
+  if (key.ok()) return Registered(memory, std::move(*key));
+  ::munmap(base, bytes);
+  return key.status();
 }
 
 Registered::Registered(Registered&& other) noexcept
@@ -61,10 +66,8 @@ wire::RemoteMemory Registered::Remote(std::size_t offset) const {
 }
 
 Result<Source> Source::Make(ibv_pd& domain, std::span<const std::byte> memory) {
-  Owned<ibv_mr> key(ibv_reg_mr(&domain, const_cast<std::byte*>(memory.data()), memory.size(), 0));  // only to be read, by us
-  if (key) return Source(memory, std::move(key));
-  return Status::FromErrno(errno, fmt::format("registering {} bytes for RDMA (limit of locked memory: LimitMEMLOCK=)",
-                                              memory.size()));
+  HECA_ASSIGN_OR_RETURN(auto key, Register(domain, memory, 0));  // only to be read, by us
+  return Source(memory, std::move(key));
 }
 
 bool Source::Has(std::span<const std::byte> part) const {

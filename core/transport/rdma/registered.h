@@ -11,6 +11,9 @@
 
 namespace heca::transport::rdma {
 
+/// Pins `memory` for the device, with that access (IBV_ACCESS_*); `what` it is, for people: " of a slab", or nothing.
+Result<Owned<ibv_mr>> Register(ibv_pd& domain, std::span<const std::byte> memory, int access, const char* what = "");
+
 /// Who may reach it beside this host's own requests.
 enum class Reach : std::uint8_t { kInvalid = 0, kLocal = 1, kPeerReads = 2, kPeerReadsAndWrites = 3 };
 

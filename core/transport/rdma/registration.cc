@@ -18,13 +18,6 @@ namespace {
 constexpr Millis kSlow{1500};
 constexpr int kReached = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE;
 
-Result<Owned<ibv_mr>> Register(ibv_pd& domain, std::span<std::byte> memory) {
-  Owned<ibv_mr> key(ibv_reg_mr(&domain, memory.data(), memory.size(), kReached));
-  if (key) return key;
-  return Status::FromErrno(errno, fmt::format("registering {} bytes of a slab for RDMA (limit of locked memory: LimitMEMLOCK=)",
-                                              memory.size()));
-}
-
 wire::RemoteMemory Remote(const ibv_mr& key) { return {reinterpret_cast<std::uintptr_t>(key.addr), key.rkey}; }
 
 }  // namespace
@@ -83,8 +76,8 @@ Status Registration::Add(const Extent& extent) {
     return {ErrorCode::kResourceExhausted, fmt::format("the directory has room for {} slabs", entries_)};
   }
   if (FailPointHit(FailPoint::kSlowRegistration)) std::this_thread::sleep_for(kSlow);
-  HECA_ASSIGN_OR_RETURN(auto pages, Register(*domain_, extent.pages));
-  HECA_ASSIGN_OR_RETURN(auto marks, Register(*domain_, extent.marks));
+  HECA_ASSIGN_OR_RETURN(auto pages, Register(*domain_, extent.pages, kReached, " of a slab"));
+  HECA_ASSIGN_OR_RETURN(auto marks, Register(*domain_, extent.marks, kReached, " of a slab"));
   const wire::DirectoryEntry entry{extent.first, static_cast<std::uint32_t>(extent.marks.size()), Remote(*pages), Remote(*marks)};
   const auto bytes = directory_.bytes();
   wire::Encode(entry, bytes.subspan(wire::kDirectoryHeaderSize + entries_ * wire::kDirectoryEntrySize)
