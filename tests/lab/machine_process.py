@@ -19,6 +19,14 @@ def hecactl(machine: Console, socket: str, arguments: str, seconds: float = 60) 
         f"hecactl --socket {socket} --json {arguments} 2>/tmp/error || {{ cat /tmp/error; exit 1; }}", seconds))
 
 
+def await_hecad(machine: Console, name: str) -> None:
+    """Until it answers."""
+    try:
+        machine.wait(f"hecactl --socket /run/{name}/hecad.sock status", 60)
+    except LabError as error:
+        raise LabError(f"{error}; it said:\n{machine.attempt(f'tail -n 20 /tmp/{name}.log')[1]}") from error
+
+
 class TwoHecads:
     """A compute host in a machine, and a sponsor there or in another one, the `lender`, given with its address. Pages travel
     between them by the machine's address `host` and by what `options` say of it."""
@@ -37,16 +45,14 @@ class TwoHecads:
             f"HECA_FAIL={fail} hecad --name s --compute off --donate 400MiB --metrics-listen off --run-dir /run/s "
             f"--socket /run/s/hecad.sock --slab-dir /dev/shm --control-listen {self._lender_host}:7300 "
             f"--data-listen {self._lender_host}:7301 {self._options}", "/tmp/s.log")
+        await_hecad(self._lender, "s")
 
     def start_compute(self, fail: str = "") -> None:
         self.compute = self.machine.start(
             f"HECA_FAIL={fail} hecad --name c --peer s={self._lender_host}:7300 --metrics-listen off --run-dir /run/c "
             f"--socket /run/c/hecad.sock --slab-dir /dev/shm/c --control-listen {self._host}:7310 "
             f"--data-listen {self._host}:7311 {self._options}", "/tmp/c.log")
-        try:
-            self.machine.wait("hecactl --socket /run/c/hecad.sock status", 60)
-        except LabError as error:
-            raise LabError(f"{error}; it said:\n{self.machine.attempt('tail -n 20 /tmp/c.log')[1]}") from error
+        await_hecad(self.machine, "c")
 
     def kill_compute(self) -> None:
         kill(self.machine, self.compute)

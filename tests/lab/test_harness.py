@@ -15,6 +15,7 @@ import pytest
 from lab.bench import Bench
 from lab.deadline import LabError, wait_until
 from lab.hecad import Hecad
+from lab.machine import Machine
 from lab.qemu import Disk, Qemu
 from lab.workload import NativeWorkload
 
@@ -116,6 +117,32 @@ def test_link_loses_packets_while_cut(bench: Bench) -> None:
     finally:
         listener.kill()
         listener.wait(10)
+
+
+class InTwoParts:
+    """What is sent on that connection arrives so, a moment apart."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def sendall(self, data: bytes) -> None:
+        half = len(data) // 2
+        self._connection.sendall(data[:half])
+        time.sleep(0.05)
+        self._connection.sendall(data[half:])
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._connection, name)
+
+
+def test_a_machine_hears_all_of_a_command_while_orphans_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first process is told of each, at any moment: also in the middle of a line."""
+    machine = Machine(bench, [], mib=256)
+    machine.start("while :; do (sleep 0 &); done", "/dev/null")
+    monkeypatch.setattr(machine, "_console", InTwoParts(machine._console))
+    for number in range(10):
+        word = f"{number}-{'x' * 200}-end"
+        assert machine.attempt(f"echo {word}") == (0, f"{word}\n")
 
 
 def test_closing_leaves_nothing(bench: Bench) -> None:
