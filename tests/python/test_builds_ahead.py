@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -61,3 +64,25 @@ def test_a_build_that_fails_ahead_is_told_by_its_tier(run: ModuleType, monkeypat
     monkeypatch.setattr(sys, "argv", ["tools/test", "waits", "builds"])
     assert run.main() == 1
     assert "builds: the build failed" in capsys.readouterr().out
+
+
+def test_a_build_ahead_is_of_the_lowest_priority_beside_other_sessions_too(run: ModuleType) -> None:
+    autogroup = Path("/proc/self/autogroup")
+    if not autogroup.exists():
+        pytest.skip("this kernel has no autogroups")
+    said = subprocess.run(sys.modules["tiers"].behind(["sh", "-c", "nice; cat /proc/self/autogroup; ps -o sid= -p $$"]),
+                          capture_output=True, text=True, timeout=20, check=True).stdout.split()
+    assert (said[0], said[-2]) == ("19", "19")
+    assert said[1] != autogroup.read_text().split()[0]
+    assert int(said[-1]) != os.getsid(0)
+
+
+def test_a_build_ahead_ends_with_tools_test(run: ModuleType) -> None:
+    """Its session has no terminal that would tell it."""
+    command = sys.modules["tiers"].behind(["sh", "-c", "echo $$; exec sleep 60"])
+    starter = f"import subprocess; print(subprocess.Popen({command!r}, stdout=subprocess.PIPE).stdout.readline().decode())"
+    pid = int(subprocess.run([sys.executable, "-c", starter], capture_output=True, text=True, timeout=20, check=True).stdout)
+    gone = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists() and "sleep" in Path(f"/proc/{pid}/cmdline").read_text():
+        assert time.monotonic() < gone
+        time.sleep(0.02)
