@@ -127,7 +127,8 @@ class NodeClient::Impl {
 
   [[nodiscard]] Status Explain(const grpc::Status& status) const {
     Status made = FromGrpc(status, peer_);
-    if (made.code() != ErrorCode::kUnavailable || made.scope() != ErrorScope::kConnection) return made;
+    const bool hecad_said_it = !status.error_details().empty();
+    if (hecad_said_it || made.code() != ErrorCode::kUnavailable) return made;
     return Status(ErrorCode::kUnavailable,
                   std::string(made.message()) + ": is hecad running (systemctl status hecad), and may this user use "
                                                 "its socket?",

@@ -51,7 +51,8 @@ Result<Introduced> Introduce(const Endpoint& endpoint, const Hello& hello, Deadl
   HECA_ASSIGN_OR_RETURN(auto events, OpenEvents());
   HECA_ASSIGN_OR_RETURN(auto id, Route(*events, endpoint, deadline));
   HECA_ASSIGN_OR_RETURN(auto domain, MakeDomain(*id->verbs));
-  HECA_ASSIGN_OR_RETURN(auto link, Link::Build(std::move(events), std::move(id), std::move(domain), RdmaChannel::MostDepth()));
+  auto link = std::make_unique<Link>(std::move(events), std::move(id), std::move(domain));
+  HECA_RETURN_IF_ERROR(link->Open(RdmaChannel::MostDepth()));
   HECA_ASSIGN_OR_RETURN(auto answers, RdmaChannel::MakeAnswers(*link));
   HECA_ASSIGN_OR_RETURN(const auto reply, Greet(*link, hello, deadline));
   link->Connected(reply.pulse);

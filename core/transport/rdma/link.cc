@@ -32,12 +32,9 @@ ibv_send_wr Request(ibv_wr_opcode operation) {
 
 }  // namespace
 
-Result<std::unique_ptr<Link>> Link::Build(Owned<rdma_event_channel> events, Owned<rdma_cm_id> id, Domain domain,
-                                          const Depth& depth) {
-  std::unique_ptr<Link> link(new Link(std::move(events), std::move(id), std::move(domain)));
-  HECA_RETURN_IF_ERROR(link->MakeQueues(depth));
-  HECA_RETURN_IF_ERROR(link->MakeWait());
-  return link;
+Status Link::Open(const Depth& depth) {
+  HECA_RETURN_IF_ERROR(MakeQueues(depth));
+  return MakeWait();
 }
 
 Link::~Link() {

@@ -32,12 +32,14 @@ struct Depth {
 class Link {
  public:
   /// Of an id that has found its device. The id's events come on `events`.
-  static Result<std::unique_ptr<Link>> Build(Owned<rdma_event_channel> events, Owned<rdma_cm_id> id, Domain domain,
-                                             const Depth& depth);
+  Link(Owned<rdma_event_channel> events, Owned<rdma_cm_id> id, Domain domain)
+      : events_(std::move(events)), id_(std::move(id)), domain_(std::move(domain)) {}
   ~Link();
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
 
+  /// Before all that follows but id, domain and events.
+  Status Open(const Depth& depth);
   [[nodiscard]] rdma_cm_id& id() const { return *id_; }
   [[nodiscard]] ibv_pd& domain() const { return *domain_; }
   [[nodiscard]] rdma_event_channel& events() const { return *events_; }
@@ -82,8 +84,6 @@ class Link {
   static constexpr std::size_t kFeltAt = 8;   ///< and where the peer's lands
   static constexpr std::uint64_t kPulseTag = ~std::uint64_t{0};
 
-  Link(Owned<rdma_event_channel> events, Owned<rdma_cm_id> id, Domain domain)
-      : events_(std::move(events)), id_(std::move(id)), domain_(std::move(domain)) {}
   Status MakeQueues(const Depth& depth);
   Status MakeWait();
   void Add(ibv_send_wr& request, const ibv_sge& part, std::uint64_t tag);

@@ -27,7 +27,7 @@ void Count(std::atomic<std::uint64_t>& counter, std::size_t bytes) {
 
 }  // namespace
 
-Result<std::unique_ptr<RdmaConnection>> RdmaConnection::Make(std::unique_ptr<Link> link, Registrar& registrar,
+Result<std::unique_ptr<RdmaConnection>> RdmaConnection::Make(std::unique_ptr<Link>& link, Registrar& registrar,
                                                              std::shared_ptr<Registration> registration, const Hello& hello,
                                                              std::shared_ptr<SlotMemory> memory,
                                                              const wire::HelloReply& granted) {
@@ -35,10 +35,10 @@ Result<std::unique_ptr<RdmaConnection>> RdmaConnection::Make(std::unique_ptr<Lin
   HECA_ASSIGN_OR_RETURN(auto requests, Registered::Make(link->domain(), Room(credits), Reach::kLocal));
   HECA_ASSIGN_OR_RETURN(auto answers, Registered::Make(link->domain(), credits * wire::kAnswerSize, Reach::kLocal));
   HECA_ASSIGN_OR_RETURN(auto pages, Registered::Make(link->domain(), RingBytes(granted), Reach::kLocal));
+  HECA_RETURN_IF_ERROR(link->Arm());
   std::unique_ptr<RdmaConnection> connection(
       new RdmaConnection(std::move(link), registrar, std::move(registration), hello, std::move(memory), std::move(requests),
                          std::move(answers), std::move(pages), credits));
-  HECA_RETURN_IF_ERROR(connection->link().Arm());
   for (std::size_t i = 0; i < credits; ++i) HECA_RETURN_IF_ERROR(connection->Receive(i));
   return connection;
 }

@@ -28,8 +28,9 @@ namespace heca::transport::rdma {
 /// Owner loop only, except Info.
 class RdmaConnection final : public Connection {
  public:
-  /// Before the connection is accepted: its receives must be there when the client sends. `granted` is what it is told.
-  static Result<std::unique_ptr<RdmaConnection>> Make(std::unique_ptr<Link> link, Registrar& registrar,
+  /// Before the connection is accepted: its receives must be there when the client sends. `granted` is what it is told. Where
+  /// memory for it cannot be registered, `link` stays the caller's.
+  static Result<std::unique_ptr<RdmaConnection>> Make(std::unique_ptr<Link>& link, Registrar& registrar,
                                                       std::shared_ptr<Registration> registration, const Hello& hello,
                                                       std::shared_ptr<SlotMemory> memory, const wire::HelloReply& granted);
   ~RdmaConnection() override;

@@ -99,23 +99,30 @@ Status RdmaLobby::Decide(Owned<rdma_cm_id>& id, std::span<const std::byte> said)
   HECA_ASSIGN_OR_RETURN(const auto heard, wire::DecodeRdmaHello(said));
   const Hello hello{heard.hello.token, heard.hello.lease, heard.hello.epoch, heard.hello.role};
   HECA_ASSIGN_OR_RETURN(auto memory, Admit(admission_, hello, served_(), options_.max_connections));
+  HECA_ASSIGN_OR_RETURN(auto events, OpenEvents());
+  HECA_ASSIGN_OR_RETURN(auto registration, registrar_.Of(*id->verbs, hello.lease, *memory));
+  if (rdma_migrate_id(id.get(), events.get()) != 0) return Status::FromErrno(errno, "rdma_migrate_id");
+  auto link = std::make_unique<Link>(std::move(events), std::move(id), registration->domain());
+  Status begun = Begin(link, hello, std::move(registration), std::move(memory), heard.pulse);
+  if (!begun.ok() && link) Refuse(link->id(), begun);
+  return begun;
+}
+
+Status RdmaLobby::Begin(std::unique_ptr<Link>& link, const Hello& hello, std::shared_ptr<Registration> registration,
+                        std::shared_ptr<SlotMemory> memory, const wire::RemoteMemory& their_pulse) {
   wire::RdmaReply reply;
   const std::uint16_t credits = hello.role == Role::kUrgent ? options_.urgent_credits : options_.bulk_credits;
   reply.reply = Grant(*memory, credits, options_.window_bytes);
-  HECA_ASSIGN_OR_RETURN(auto events, OpenEvents());
-  if (rdma_migrate_id(id.get(), events.get()) != 0) return Status::FromErrno(errno, "rdma_migrate_id");
-  HECA_ASSIGN_OR_RETURN(auto registration, registrar_.Of(*id->verbs, hello.lease, *memory));
   reply.directory = registration->directory();
-  HECA_ASSIGN_OR_RETURN(auto link, Link::Build(std::move(events), std::move(id), registration->domain(),
-                                               {2U * credits + 2, credits}));
-  HECA_ASSIGN_OR_RETURN(auto connection, RdmaConnection::Make(std::move(link), registrar_, std::move(registration), hello,
+  HECA_RETURN_IF_ERROR(link->Open({2U * credits + 2, credits}));
+  reply.pulse = link->OurPulse();
+  HECA_ASSIGN_OR_RETURN(auto connection, RdmaConnection::Make(link, registrar_, std::move(registration), hello,
                                                               std::move(memory), reply.reply));
-  reply.pulse = connection->link().OurPulse();
   std::array<std::byte, wire::kRdmaReplySize> answer{};
   wire::Encode(reply, answer);
   auto parameters = connection->link().Parameters(answer);
   if (rdma_accept(&connection->link().id(), &parameters) != 0) return Status::FromErrno(errno, "rdma_accept");
-  connection->link().Connected(heard.pulse);
+  connection->link().Connected(their_pulse);
   adopt_(hello.role, std::move(connection));
   return {};
 }

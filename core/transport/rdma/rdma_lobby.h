@@ -10,6 +10,7 @@
 
 #include "os/epoll_set.h"
 #include "transport/connection.h"
+#include "transport/rdma/link.h"
 #include "transport/rdma/manager.h"
 #include "transport/rdma/rdma_server.h"
 #include "transport/rdma/registrar.h"
@@ -36,8 +37,11 @@ class RdmaLobby {
             Admission& admission, Registrar& registrar, Adopt adopt, Served served, os::EpollSet epoll);
   void Run();
   void Hear(Event event);
-  /// `id` is the stranger's; refused unless it returns ok.
+  /// `id` is the stranger's; to be refused unless it is taken.
   Status Decide(Owned<rdma_cm_id>& id, std::span<const std::byte> said);
+  /// Accepts the admitted one. To be refused if `link` is still there behind an error.
+  Status Begin(std::unique_ptr<Link>& link, const Hello& hello, std::shared_ptr<Registration> registration,
+               std::shared_ptr<SlotMemory> memory, const wire::RemoteMemory& their_pulse);
 
   Owned<rdma_event_channel> events_;
   Owned<rdma_cm_id> listener_;

@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT / "tools/testing"))
 from results import from_gtest  # noqa: E402
 
 PROGRAMS = ["transport_test", "hecad", "hecactl"]
-ADVERSARIES, ATTACKS = "Device/RdmaAdversary.*", 9
+ADVERSARIES, ATTACKS = "Device/RdmaAdversary.*", 10
 CUT = "CutLinkIsNoticedWhateverTheChannelWaitsFor"
 TESTS_OF_EACH = 29  # of the conformance suite
 ALONE_SKIPS = "nothing holds up a client that writes by itself"

@@ -471,6 +471,13 @@ TEST_F(NodeRpc, ADeadHecadIsNamedAndARestartedOneIsFound) {
   EXPECT_TRUE(client_->About().ok());
 }
 
+TEST_F(NodeRpc, WhatHecadSaysOfAnotherConnectionIsNotTakenForItsOwn) {
+  const Status said(ErrorCode::kUnavailable, "no data connection to sponsor s", ErrorScope::kConnection);
+  node_.FailWith(said);
+  RecordingProgress progress;
+  EXPECT_EQ(client_->Attach(Spec(), progress).status().ToString(), said.ToString()) << "no word of the socket";
+}
+
 TEST_F(NodeRpc, ARestartThatNobodySawCostsNoCall) {
   RecordingProgress progress;
   RecordingEvents events;

@@ -5,10 +5,13 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <spdlog/sinks/base_sink.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <fstream>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -16,6 +19,7 @@
 
 #include "base/log.h"
 #include "transport/rdma/introduction.h"
+#include "transport/rdma/rdma_server.h"
 #include "unit/transport/channel_harness.h"
 
 namespace heca::transport::rdma {
@@ -49,6 +53,22 @@ class Heard final : public spdlog::sinks::base_sink<std::mutex> {
   }
   void flush_() override {}
   std::vector<std::string> lines_;
+};
+
+/// So many bytes of addresses are left to this process.
+class LessRoom {
+ public:
+  explicit LessRoom(std::size_t left) {
+    std::size_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    EXPECT_EQ(::getrlimit(RLIMIT_AS, &before_), 0);
+    const rlimit less{pages * static_cast<std::size_t>(::getpagesize()) + left, before_.rlim_max};
+    EXPECT_EQ(::setrlimit(RLIMIT_AS, &less), 0);
+  }
+  ~LessRoom() { ::setrlimit(RLIMIT_AS, &before_); }
+
+ private:
+  rlimit before_{};
 };
 
 std::vector<Slot> AllSlots() {
@@ -298,6 +318,21 @@ TEST_P(RdmaAdversary, ATokenIsGoodForItsLeaseAndRoleOnly) {
     EXPECT_EQ(dialled.status().code(), ErrorCode::kPermissionDenied) << dialled.status().ToString();
   }
   ExpectServed(1);
+}
+
+TEST_P(RdmaAdversary, WhoFindsNoRoomIsToldWhy) {
+  RdmaServerOptions large;
+  large.listen = {harness_->server().endpoint().host, 0};
+  large.window_bytes = wire::kMaxWindowBytes;
+  const auto server = RdmaServer::Create(large, harness_->admission());
+  ASSERT_TRUE(server.ok()) << server.status().ToString();
+  const Hello hello = Expect(kOurs, Role::kBulk, ours_);
+  const LessRoom room(wire::kMaxWindowBytes / 2);
+  const auto dialled = Introduce((*server)->endpoint(), hello, Deadline::After(kSoon));
+  EXPECT_EQ(dialled.status().code(), ErrorCode::kResourceExhausted) << dialled.status().ToString();
+  EXPECT_THAT(dialled.status().message(), HasSubstr("bytes for RDMA"));
+  ExpectSaid("refused over RDMA: ");
+  EXPECT_TRUE((*server)->Connections().empty());
 }
 
 TEST_P(RdmaAdversary, KeysOfAnotherLeaseAreWorthNothing) {
