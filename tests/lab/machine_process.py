@@ -40,9 +40,10 @@ class TwoHecads:
         self.start_sponsor()
         self.start_compute()
 
-    def start_sponsor(self, fail: str = "") -> None:
+    def start_sponsor(self, fail: str = "", under: str = "") -> None:
+        """`under` is a command that starts what stands behind it."""
         self.sponsor = self._lender.start(
-            f"HECA_FAIL={fail} hecad --name s --compute off --donate 400MiB --metrics-listen off --run-dir /run/s "
+            f"HECA_FAIL={fail} {under} hecad --name s --compute off --donate 400MiB --metrics-listen off --run-dir /run/s "
             f"--socket /run/s/hecad.sock --slab-dir /dev/shm --control-listen {self._lender_host}:7300 "
             f"--data-listen {self._lender_host}:7301 {self._options}", "/tmp/s.log")
         await_hecad(self._lender, "s")

@@ -17,13 +17,15 @@ from lab.deadline import wait_until
 from lab.machine_process import GovernedProcess
 from lab.paths import ROOT
 from lab.rdma.device import DeviceMachine, port_of
-from lab.rdma.machine import RdmaMachine, resources
+from lab.rdma.machine import RdmaMachine, program, resources
 
 sys.path.insert(0, str(ROOT / "tools/testing"))
 
 from results import from_gtest  # noqa: E402
 
 PROGRAMS = ["transport_test", "hecad", "hecactl"]
+SETPRIV = program("setpriv")
+NO_LOCKED_MEMORY = f"""sh -c 'ulimit -l 16; exec {SETPRIV} --bounding-set -ipc_lock --inh-caps -ipc_lock "$@"' sh"""
 ADVERSARIES, ATTACKS = "Device/RdmaAdversary.*", 10
 CUT = "CutLinkIsNoticedWhateverTheChannelWaitsFor"
 TESTS_OF_EACH = 29  # of the conformance suite
@@ -38,7 +40,8 @@ Rig = Union[RdmaMachine, DeviceMachine]
 def machine(request: pytest.FixtureRequest) -> Iterator[Rig]:
     bench = Bench(f"rdma-{request.param}")
     try:
-        yield DeviceMachine(bench, port_of(DEVICE), PROGRAMS) if DEVICE else RdmaMachine(bench, request.param, PROGRAMS)
+        yield DeviceMachine(bench, port_of(DEVICE), PROGRAMS) if DEVICE else RdmaMachine(bench, request.param, PROGRAMS,
+                                                                                         more=[SETPRIV])
     finally:
         bench.close()
 
@@ -169,4 +172,17 @@ def test_a_region_goes_by_its_own_choice_where_both_ends_have_both(governed: Gov
         [store] = governed.hecactl("regions own")["regions"][0]["stores"]
         assert store["transport"] == way
         governed.crash()
+    assert governed.verify() == 0
+
+
+def test_a_sponsor_that_may_lock_no_memory_is_reached_over_tcp_and_it_is_said_why(governed: GovernedProcess) -> None:
+    for region in governed.hecactl("regions")["regions"]:
+        governed.hecactl(f"detach {region['name']}", 120)
+    governed.kill_sponsor()
+    governed.start_sponsor(under=NO_LOCKED_MEMORY)
+    governed.hecactl(f"attach --pid {governed.pid} --local 12MiB --name plain")
+    [store] = governed.hecactl("regions plain")["regions"][0]["stores"]
+    assert store["transport"] == "tcp"
+    governed.machine.run("grep 'sponsor s is reached over tcp: .* (limit of locked memory: LimitMEMLOCK=)' /tmp/c.log")
+    governed.goes_on()
     assert governed.verify() == 0
