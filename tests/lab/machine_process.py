@@ -65,6 +65,10 @@ class TwoHecads:
         """What the compute host says; with `end` s, the sponsor."""
         return hecactl(self.machine if end == "c" else self._lender, f"/run/{end}/hecad.sock", arguments, seconds)
 
+    def detach_all(self) -> None:
+        for region in self.hecactl("regions")["regions"]:
+            self.hecactl(f"detach {region['name']}", 120)
+
     def connections(self, end: str = "c") -> list[dict[str, Any]]:
         """Each data connection to or from the other one."""
         return [one for node in self.hecactl("nodes", end=end)["nodes"] for one in node["connections"]]

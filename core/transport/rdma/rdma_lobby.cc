@@ -101,6 +101,7 @@ Status RdmaLobby::Decide(Owned<rdma_cm_id>& id, std::span<const std::byte> said)
   HECA_ASSIGN_OR_RETURN(auto memory, Admit(admission_, hello, served_(), options_.max_connections));
   HECA_ASSIGN_OR_RETURN(auto events, OpenEvents());
   HECA_ASSIGN_OR_RETURN(auto registration, registrar_.Of(*id->verbs, hello.lease, *memory));
+  // Last of all that can fail here: a refusal goes over the id's channel, which must be there still.
   if (rdma_migrate_id(id.get(), events.get()) != 0) return Status::FromErrno(errno, "rdma_migrate_id");
   auto link = std::make_unique<Link>(std::move(events), std::move(id), registration->domain());
   Status begun = Begin(link, hello, std::move(registration), std::move(memory), heard.pulse);

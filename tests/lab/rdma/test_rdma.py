@@ -163,8 +163,7 @@ def test_detached_it_leaves_nothing_pinned(governed: GovernedProcess, machine: R
 
 @pytest.mark.parametrize("way", ["tcp", "rdma"])
 def test_a_region_goes_by_its_own_choice_where_both_ends_have_both(governed: GovernedProcess, way: str) -> None:
-    for region in governed.hecactl("regions")["regions"]:
-        governed.hecactl(f"detach {region['name']}", 120)
+    governed.detach_all()
     governed.told("--transport auto")
     governed.hecactl(f"attach --pid {governed.pid} --local 12MiB --name own --transport {way}")
     governed.goes_on()
@@ -176,8 +175,7 @@ def test_a_region_goes_by_its_own_choice_where_both_ends_have_both(governed: Gov
 
 
 def test_a_sponsor_that_may_lock_no_memory_is_reached_over_tcp_and_it_is_said_why(governed: GovernedProcess) -> None:
-    for region in governed.hecactl("regions")["regions"]:
-        governed.hecactl(f"detach {region['name']}", 120)
+    governed.detach_all()
     governed.kill_sponsor()
     governed.start_sponsor(under=NO_LOCKED_MEMORY)
     governed.hecactl(f"attach --pid {governed.pid} --local 12MiB --name plain")
