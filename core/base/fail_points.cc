@@ -74,6 +74,7 @@ std::string_view ToString(FailPoint point) {
     case FailPoint::kCrashAfterArrival: return "crash-after-arrival";
     case FailPoint::kCrashServingImage: return "crash-serving-image";
     case FailPoint::kFailAfterTakeOver: return "fail-after-take-over";
+    case FailPoint::kSlowLeaveLease: return "slow-leave-lease";
     case FailPoint::kBreakRdma: return "break-rdma";
     case FailPoint::kSlowRegistration: return "slow-registration";
     case FailPoint::kCount: break;

@@ -31,6 +31,7 @@ enum class FailPoint : std::uint8_t {
   kCrashAfterArrival,     ///< migration: the VM runs at its destination, and its QEMU still leaves RAM out of streams
   kCrashServingImage,     ///< migration: the destination asks for a page
   kFailAfterTakeOver,     ///< migration: the destination has taken a lease over, and does not answer, or says that it failed
+  kSlowLeaveLease,        ///< migration: an arrival that is called off lets go of the VM's lease, and takes its time over it
   kBreakRdma,             ///< transport: an RDMA connection that was set up breaks some thousands of requests later
   kSlowRegistration,      ///< transport: each slab takes a sponsor longer to register than a connection waits to be set up
   kCount,

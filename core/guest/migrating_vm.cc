@@ -112,6 +112,12 @@ Status MigratingVm::HoldStream(Deadline deadline) {
   return qmp_->Execute("migrate-set-parameters", {{"max-bandwidth", kHeld}}, deadline).status();
 }
 
+Result<os::RunFirst> MigratingVm::RunFirst() {
+  auto threads = qmp_->Threads();
+  threads.push_back(::pthread_self());
+  return os::RunFirst::Request(std::move(threads));
+}
+
 Status MigratingVm::ReleaseStream(Deadline deadline) {
   if (!held_.exchange(false)) return {};
   return qmp_->Execute("migrate-set-parameters", {{"max-bandwidth", kUnlimited}}, deadline).status();

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "guest/qmp.h"
 #include "heca/status.h"
+#include "os/run_first.h"
 
 namespace heca::guest {
 
@@ -53,6 +54,8 @@ class MigratingVm {
   /// The stream, if it has begun, goes on at next to nothing, so that the VM is not stopped yet; until ReleaseStream, or until
   /// somebody sets another speed.
   Status HoldStream(Deadline deadline);
+  /// The caller's thread, and those that bring it QEMU's events, run first: a stream is held back within milliseconds or not.
+  [[nodiscard]] Result<os::RunFirst> RunFirst();
   /// As fast as it can: there is no RAM in it that would need a limit. Without a HoldStream: nothing.
   Status ReleaseStream(Deadline deadline);
   /// From pre-switchover on.

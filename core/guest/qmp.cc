@@ -72,6 +72,8 @@ Result<std::unique_ptr<Qmp>> Qmp::Connect(const std::string& socket_path, Deadli
   return qmp;
 }
 
+std::vector<std::thread::native_handle_type> Qmp::Threads() { return {reader_.native_handle(), dispatcher_.native_handle()}; }
+
 Qmp::Qmp(std::string path, unique_fd socket)
     : path_(std::move(path)), socket_(std::move(socket)), wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 

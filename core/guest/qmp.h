@@ -64,6 +64,8 @@ class Qmp {
   /// QEMU's version as major * 10000 + minor * 100 + micro, from the greeting.
   [[nodiscard]] int Version() const { return version_; }
   [[nodiscard]] const std::string& SocketPath() const { return path_; }
+  /// The two threads, which live as long as the object.
+  [[nodiscard]] std::vector<std::thread::native_handle_type> Threads();
 
  private:
   struct Waiter {

@@ -169,8 +169,9 @@ Result<control::Departing> Leavers::Depart(const control::DepartRequest& request
     made->watch.Ended(summary, made->departure.phase());
     if (summary.ok()) {
       std::string how = "has left, its memory too";
-      if (summary->rounds > 0 || summary->ahead.value() > 0) {
+      if (summary->mode != control::MigrationMode::kPostCopy) {
         how += ", " + FormatSize(summary->ahead) + " of it ahead in " + std::to_string(summary->rounds) + " rounds";
+        if (summary->rounds == 0) how += ": it changed over before the first was over";
       }
       events_.Add(Severity::kInfo, EventKind::kDetached, region, how);
     } else {

@@ -21,6 +21,8 @@ LeavingDomain::~LeavingDomain() { LetGo(); }
 Status LeavingDomain::HoldBack() {
   // libvirt sets a speed of its own directly before it begins. So ours is set again and again until then, and once after.
   holder_ = std::thread([this] {
+    const auto first = vm_->RunFirst();
+    if (!first.ok()) Log().info("on a busy host the stream of a VM that leaves may not be held back: {}", first.status().ToString());
     const Deadline begins = Deadline::After(kBeginsWithin);
     while (!let_go_) {
       const auto moments = vm_->WaitFor(guest::StreamState::kActive, Deadline::After(begins.Passed() ? kLook : kHoldEvery));

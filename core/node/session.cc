@@ -243,12 +243,17 @@ Status Session::FreeLease() {
 Status Session::End() {
   const std::lock_guard ending(end_mutex_);
   if (erased_) return Status();
-  LeaveLease();  // of a VM that never came to run here
-  if (state_ != control::RegionState::kEnding) {
-    state_ = control::RegionState::kEnding;
-    if (making_ && making_->engine) making_->engine->Stop();
-    HECA_RETURN_IF_ERROR(NoteEnding());
-    context_.budget.Drop(name_);
+  {
+    // What is being called off is over then, and what comes later finds this ended. Else two would let go of a lease at the
+    // same time, and the one that finds it half let go would give back what the VM still uses elsewhere.
+    const std::lock_guard operation(operation_mutex_);
+    LeaveLease();  // of a VM that never came to run here
+    if (state_ != control::RegionState::kEnding) {
+      state_ = control::RegionState::kEnding;
+      if (making_ && making_->engine) making_->engine->Stop();
+      HECA_RETURN_IF_ERROR(NoteEnding());
+      context_.budget.Drop(name_);
+    }
   }
   HECA_RETURN_IF_ERROR(FreeLease());
   HECA_RETURN_IF_ERROR(context_.journal.Erase(name_));

@@ -256,9 +256,9 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   Bytes resident_at_attach_{0};  ///< what the VM had of the host's memory before its engine counted it
   unique_fd ram_fd_;  ///< of the first block, for the memory account
 
-  std::mutex operation_mutex_;  ///< held by Limit, Resolve, BeginDetach, TakeBack
-  std::mutex end_mutex_;        ///< held by End: Detach's caller and the Keeper may both come
-  bool erased_ = false;         ///< by End: the name may belong to another region by now
+  std::mutex operation_mutex_;  ///< held by what changes it as a whole: Limit, BeginDetach, TakeBack, CallOffArrival, End, ...
+  std::mutex end_mutex_;        ///< held by End: Detach's caller and the Keeper may both come; taken before operation_mutex_
+  std::atomic<bool> erased_{false};  ///< by End: the name may belong to another region by now
   std::atomic<control::RegionState> state_{control::RegionState::kAttaching};
   std::atomic<bool> ended_{false};
   std::atomic<bool> leaving_{false};
@@ -275,7 +275,8 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   std::atomic<std::uint64_t> lost_pages_{0};
   std::atomic<std::uint64_t> vm_stops_{0};
 
-  /// What is being made; then the same as governing_. Only the thread that attaches or takes back touches it.
+  /// What is being made; then the same as governing_. Touched by the thread that attaches, and then under operation_mutex_, or
+  /// by End once it has ended.
   std::shared_ptr<Governance> making_;
   mutable std::mutex governing_mutex_;
   /// With an engine. Shared with questions under way: a region may be taken back anew while one is asked.

@@ -25,6 +25,7 @@ constexpr Millis kTakeOverPatience{2'000};
 /// How often it is asked whether the VM runs, where nobody has said so, and the image is tried to be given back.
 constexpr Millis kLookEvery{500};
 constexpr Millis kMonitorPatience{200};
+constexpr Millis kSlow{400};  // a test's
 
 }  // namespace
 
@@ -164,6 +165,7 @@ void Session::LeaveLease() {
     record_.image.reset();
     record_.image_slots = 0;
   }
+  if (FailPointHit(FailPoint::kSlowLeaveLease)) std::this_thread::sleep_for(kSlow);
   if (making_ && making_->engine) making_->engine->Stop();
   Publish(nullptr);
   making_.reset();

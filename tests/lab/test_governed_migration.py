@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -204,6 +205,21 @@ def test_a_migration_that_fails_after_the_lease_was_taken_over_costs_the_vm_noth
     with pytest.raises(CommandFailed, match="could not be told to go on"):
         cluster.here.migrate(cluster.source, cluster.destination, "there")
     stays(cluster)
+
+
+def test_a_destination_that_has_to_be_killed_leaves_the_lease_alone(bench: Bench) -> None:
+    """Its end is seen while its arrival is being called off: that both let go of the lease at once must not give it back."""
+    cluster = Cluster(bench, there="fail-after-take-over=on,slow-leave-lease=on")
+    with ThreadPoolExecutor(1) as pool:
+        moves = pool.submit(cluster.here.migrate, cluster.source, cluster.destination, "there")
+        wait_until(lambda: any("is to come" in event["text"] for event in cluster.there.events()), 30, "it is prepared")
+        cluster.destination.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(CommandFailed, match="could not be told to go on"):
+            moves.result(60)
+    stays(cluster)
+    log = cluster.there.log.read_text()
+    assert "the VM does not come" in log
+    assert "not given back yet" not in log, "it asked the sponsor to free the lease of a VM that runs elsewhere"
 
 
 def test_a_vm_that_has_left_does_not_run_when_it_is_continued_by_mistake(bench: Bench) -> None:

@@ -110,6 +110,7 @@ def test_a_vm_moves_there_and_back_and_verifies_itself(journey: Led, mode: str, 
     """Half of the times with its memory aggregated, a quarter with its disk under load."""
     journey.ask_for(mode)
     times = 50 if long_form else 4
+    early = 0
     for number in range(times):
         aggregated = number < times // 2
         loaded = number % 4 == 1
@@ -125,8 +126,10 @@ def test_a_vm_moves_there_and_back_and_verifies_itself(journey: Led, mode: str, 
         print(said)
         assert "its memory too" in said
         assert (mode != "post-copy") == ("of it ahead in" in said)
+        early += "before the first was over" in said
         # In pre-copy the VM waits for what it wrote last: on a busy machine longer than is foreseen, without harm.
         assert mode == "pre-copy" or migration.downtime_s < 1
+    assert early <= times // 4, "libvirt's stream is not held back: that may happen on a busy host (docs/limits.md), not always"
 
 
 @pytest.mark.parametrize("aggregated", [True, False], ids=["aggregated", "all-here"])
