@@ -29,7 +29,7 @@ class Footprint:
         self.namespaces = {name for host in hosts.hosts for name in host.namespaces().values()}
         self.names = [place.name for place in Path("/run/netns").iterdir()
                       if place.name.startswith(hosts.switch.namespace)]
-        self.files = [*(host.home for host in hosts.hosts), *(host.memory for host in hosts.hosts),
+        self.files = [*(path for host in hosts.hosts for path in (host.home, host.volatile, host.memory)),
                       *(hecad.home for hecad in hosts.hecads)]
         if hosts.sponsor:
             self.files += [hosts.sponsor.home, hosts.sponsor.memory]

@@ -22,13 +22,18 @@ NO_NEIGHBOURS: Mapping[str, str] = {}
 
 
 class Host:
-    """`neighbours`: names of other hosts and their addresses, for /etc/hosts. `home` is the host's directory on the
-    machine. close() kills whatever still runs in its network with the host's mounts, and leaves no file."""
+    """`neighbours`: names of other hosts and their addresses, for /etc/hosts. `volatile`: directories of its own that are in
+    memory, so that nobody waits for the machine's disk there (fsync). `home` is the host's directory on the machine, where
+    they are found too. close() kills whatever still runs in its network with the host's mounts, and
+    leaves no file."""
 
-    def __init__(self, name: str, place: Place, neighbours: Mapping[str, str] = NO_NEIGHBOURS) -> None:
+    def __init__(self, name: str, place: Place, neighbours: Mapping[str, str] = NO_NEIGHBOURS,
+                 volatile: Sequence[Path] = ()) -> None:
         self.name, self.far = name, place.far
         self.home = Path(tempfile.mkdtemp(prefix=f"heca-{name}-", dir="/tmp"))
-        self.home.chmod(0o755)  # QEMU, an unprivileged user, goes through it
+        self.volatile = Path(tempfile.mkdtemp(prefix=f"heca-{name}-", dir="/dev/shm"))
+        for directory in (self.home, self.volatile):
+            directory.chmod(0o755)  # QEMU, an unprivileged user, goes through it
         self._holder = spawn(place.inside(["unshare", "--mount", "--uts", "--propagation", "private", "--",
                                            "sleep", "infinity"]))
         try:
@@ -36,6 +41,10 @@ class Host:
                        f"namespaces of host {name}")
             self.run("hostname", name)
             self.run("mount", "-t", "sysfs", "sysfs", "/sys")  # shows the network interfaces of this host, not of ours
+            for path in volatile:  # before the machine's /dev/shm is out of sight
+                content = self.own(path, self.volatile / path.relative_to("/"))
+                (self.home / path.relative_to("/").parent).mkdir(parents=True, exist_ok=True)
+                (self.home / path.relative_to("/")).symlink_to(content)
             self.mount_memory(Path("/dev/shm"), "mode=1777")
             self.mount_memory(Path("/run/heca"), "mode=755")
             hosts = self.home / "etc-hosts"
@@ -125,4 +134,5 @@ class Host:
                 self._kill_all()
         finally:
             stop(self._holder)
-            shutil.rmtree(self.home, ignore_errors=True)
+            for directory in (self.home, self.volatile):
+                shutil.rmtree(directory, ignore_errors=True)

@@ -26,7 +26,10 @@ from lab.processes import spawn, stop, tail
 
 QEMU_USER, QEMU_GROUP = "libvirt-qemu", "kvm"
 DOMAINS = Path("/var/lib/libvirt/heca-lab")  # the same on every host, so that a domain can move
-PRIVATE = ("/etc/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt", "/run/libvirt")
+PRIVATE = ("/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt")
+# Where libvirt writes while a VM that moves stands still, and waits for what it has written: /run is in memory on any host, and
+# how busy the disk is with builds beside the tests is nothing that they are about.
+VOLATILE = (Path("/run/libvirt"), Path("/etc/libvirt"))
 
 
 class VirshFailed(LabError):
@@ -75,7 +78,7 @@ class LibvirtHost(Host):
     def __init__(self, name: str, logs: Path, place: Place, memory: str = "tmpfs", memory_mib: int = 2048,
                  user: str = QEMU_USER, hugetlbfs: bool = False, neighbours: Mapping[str, str] = NO_NEIGHBOURS,
                  hook: Path | None = None) -> None:
-        super().__init__(name, place, neighbours)
+        super().__init__(name, place, neighbours, VOLATILE)
         self.logs, self._user, self._hook = logs, user, hook
         self.memory = Path(tempfile.mkdtemp(prefix="memory-", dir=self.home if memory == "tmpfs" else LAB))
         self.memory.chmod(0o755)
