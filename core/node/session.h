@@ -175,7 +175,7 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   // session_detach.cc
   Status BeginDetach();
   void StepDetach();
-  void Release();
+  void Release(Governance& governance);
   // shared by attach and resume
   Status MakeGuard(std::shared_ptr<guest::Qmp> monitor);
   Status StartEngine(guest::CapturedUffd captured, region::PageTable table, fault::StartMode mode);

@@ -118,12 +118,14 @@ void Session::StepDetach() {
       [[fallthrough]];
     case DetachStep::kRelease:
       if (!governance->engine->Home().slots_released && !detach_patience_.Passed()) return;
-      governance->engine->Stop();
-      Release();
+      Release(*governance);
   }
 }
 
-void Session::Release() {
+void Session::Release(Governance& governance) {
+  const std::lock_guard operation(operation_mutex_);  // an arrival may be called off in its last moment
+  if (ended()) return;
+  governance.engine->Stop();
   if (auto closed = guest::CloseUffdInTarget({record_.pid, record_.start_time}, record_.target_fd,
                                              Deadline::After(kClosePatience));
       !closed.ok()) {
