@@ -169,9 +169,11 @@ Result<control::Departing> Leavers::Depart(const control::DepartRequest& request
     made->watch.Ended(summary, made->departure.phase());
     if (summary.ok()) {
       std::string how = "has left, its memory too";
-      if (summary->mode != control::MigrationMode::kPostCopy) {
+      if (summary->rounds > 0 || summary->ahead.value() > 0) {
         how += ", " + FormatSize(summary->ahead) + " of it ahead in " + std::to_string(summary->rounds) + " rounds";
-        if (summary->rounds == 0) how += ": it changed over before the first was over";
+      }
+      if (summary->mode != control::MigrationMode::kPostCopy && summary->rounds == 0) {
+        how += ": it changed over before the first was over";
       }
       events_.Add(Severity::kInfo, EventKind::kDetached, region, how);
     } else {

@@ -6,29 +6,18 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
 #include <utility>
 
+#include "leaving_rig.h"
 #include "node/leaving.h"
-#include "support/fake_vm.h"
 
 namespace heca::node {
 namespace {
 
 constexpr const char* kSpeed = "migrate-set-parameters";
-
-Deadline Soon() { return Deadline::After(std::chrono::seconds(20)); }
-
-void WaitUntil(const std::function<bool()>& done) {
-  const Deadline deadline = Soon();
-  while (!done()) {
-    ASSERT_FALSE(deadline.Passed());
-    std::this_thread::sleep_for(Millis(1));
-  }
-}
 
 /// Threads of this process.
 int ThatRunFirst() {
