@@ -46,7 +46,7 @@ bool Supply(const std::string& text) {
 
 int main(int argc, char** argv) {
   const std::string_view operation = argc > 2 ? argv[2] : "";
-  if (operation != "started" && operation != "migrate") return 0;
+  if (operation != "started" && operation != "migrate" && operation != "release") return 0;
   const std::string xml = ReadAll(STDIN_FILENO);
   if (xml.find(heca::domain::kHecaNamespace) == std::string::npos) return 0;
   const std::string teller = Teller();

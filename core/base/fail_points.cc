@@ -73,6 +73,7 @@ std::string_view ToString(FailPoint point) {
     case FailPoint::kCrashAtOpen: return "crash-at-open";
     case FailPoint::kCrashAfterArrival: return "crash-after-arrival";
     case FailPoint::kCrashServingImage: return "crash-serving-image";
+    case FailPoint::kFailAfterCapture: return "fail-after-capture";
     case FailPoint::kFailAfterTakeOver: return "fail-after-take-over";
     case FailPoint::kSlowLeaveLease: return "slow-leave-lease";
     case FailPoint::kBreakRdma: return "break-rdma";

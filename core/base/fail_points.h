@@ -30,6 +30,7 @@ enum class FailPoint : std::uint8_t {
   kCrashAtOpen,           ///< migration: the destination is told that it may serve, and has not noted it
   kCrashAfterArrival,     ///< migration: the VM runs at its destination, and its QEMU still leaves RAM out of streams
   kCrashServingImage,     ///< migration: the destination asks for a page
+  kFailAfterCapture,      ///< migration: the destination has the memory of the QEMU that waits, and cannot serve it
   kFailAfterTakeOver,     ///< migration: the destination has taken a lease over, and does not answer, or says that it failed
   kSlowLeaveLease,        ///< migration: an arrival that is called off lets go of the VM's lease, and takes its time over it
   kBreakRdma,             ///< transport: an RDMA connection that was set up breaks some thousands of requests later

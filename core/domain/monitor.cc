@@ -109,8 +109,8 @@ Status EnsureChardev(pugi::xml_node domain, const HecaMemory& about, std::string
   }
   const std::string_view option = Attribute(chardev, "value");
   if (IsJson(option)) return Status();
-  const std::string there = ValueOf(option, "path").value_or("");
-  if (!option.starts_with("socket,") || there.empty()) {
+  const std::string there = SocketOf(domain);
+  if (there.empty()) {
     return {ErrorCode::kFailedPrecondition,
             fmt::format("QMP socket: the chardev '{}' in <qemu:commandline> has the name that hecad looks for, and is "
                         "no unix socket; remedy: give it another id",
@@ -137,6 +137,12 @@ std::vector<pugi::xml_node> QemuArguments(pugi::xml_node domain) {
     }
   }
   return arguments;
+}
+
+std::string SocketOf(pugi::xml_node domain) {
+  const std::string_view option = Attribute(FindValue(domain, "-chardev", IsHecaChardev), "value");
+  if (IsJson(option) || !option.starts_with("socket,")) return "";
+  return ValueOf(option, "path").value_or("");
 }
 
 Status EnsureMonitor(pugi::xml_node domain, const HecaMemory& about, std::string_view directory,

@@ -21,6 +21,9 @@ namespace heca::domain {
 [[nodiscard]] Status EnsureMonitor(pugi::xml_node domain, const HecaMemory& about, std::string_view directory,
                                    std::vector<Change>& changes);
 
+/// Where QEMU makes that socket; "" if it does not, or an operator has said it in JSON.
+[[nodiscard]] std::string SocketOf(pugi::xml_node domain);
+
 /// Values of all <qemu:arg>, in order.
 [[nodiscard]] std::vector<pugi::xml_node> QemuArguments(pugi::xml_node domain);
 

@@ -71,4 +71,9 @@ Result<std::string> RepairIncoming(std::string_view xml, std::string_view qmp_di
   return changes.empty() ? std::string(xml) : document.Print();
 }
 
+std::string MonitorSocket(std::string_view xml) {
+  const auto document = Document::Parse(xml);
+  return document.ok() ? SocketOf(document->domain()) : "";
+}
+
 }  // namespace heca::domain

@@ -51,4 +51,7 @@ struct Plan {
 [[nodiscard]] Result<std::string> RepairIncoming(std::string_view xml,
                                                  std::string_view qmp_directory = ReadyOptions().qmp_directory);
 
+/// The socket that the domain's QEMU makes for hecad; "" if it makes none, or the text is no domain XML.
+[[nodiscard]] std::string MonitorSocket(std::string_view xml);
+
 }  // namespace heca::domain

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "hook/hook.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cstdlib>
 #include <istream>
 #include <iterator>
@@ -29,6 +32,12 @@ Status Tell(const control::DomainEvent& event) {
   return client->OnDomain(event);
 }
 
+/// Of a QEMU that has ended: it does so itself, unless it was killed.
+void RemoveSocket(const std::string& path) {
+  struct stat file {};
+  if (!path.empty() && ::lstat(path.c_str(), &file) == 0 && S_ISSOCK(file.st_mode)) ::unlink(path.c_str());
+}
+
 }  // namespace
 
 int Run(const std::vector<std::string>& arguments, std::istream& in, std::ostream& out, std::ostream& err) {
@@ -39,9 +48,14 @@ int Run(const std::vector<std::string>& arguments, std::istream& in, std::ostrea
   const std::string& operation = arguments[1];
   const bool starts = operation == "started";
   const bool migrates = operation == "migrate";
-  if (!starts && !migrates) return 0;
+  const bool is_over = operation == "release";
+  if (!starts && !migrates && !is_over) return 0;
   const std::string xml{std::istreambuf_iterator<char>(in), {}};
   if (!domain::MentionsHeca(xml)) return 0;
+  if (is_over) {
+    RemoveSocket(domain::MonitorSocket(xml));
+    return 0;
+  }
   const auto refuse = [&](const Status& why) {
     err << "heca: " << arguments[0] << ": " << why.message() << '\n';
     return 1;

@@ -3,7 +3,8 @@
 //
 // libvirt holds the whole driver while a hook runs, so: domains that do not ask for heca are left in microseconds; hecad is
 // waited for a bounded time; libvirt itself is never called. An exit code other than 0 makes the operation fail, except at
-// `reconnect`, where it would end a running guest: that is always 0. At `migrate` standard output is the new XML.
+// `reconnect`, where it would end a running guest: that is always 0. At `migrate` standard output is the new XML. At `release`
+// the domain's QEMU has ended, and none is started before the hook returns.
 #pragma once
 
 #include <iosfwd>

@@ -25,7 +25,10 @@ using guest::StreamState;
 namespace {
 
 constexpr std::chrono::seconds kQemuPatience{5};
+/// For a monitor that two may want.
+constexpr std::chrono::seconds kTurn{1};
 constexpr Millis kAskEvery{200};
+constexpr Millis kLookEvery{10};
 
 bool Lives(const DepartureRecord& record) {
   const auto now = guest::IdentifyProcess(record.pid);
@@ -219,13 +222,21 @@ void Departures::Close(LeaseId image, Whereabouts where) {
 std::unique_ptr<guest::MigratingVm> Departures::Connect(const DepartureRecord& record, bool& gone) {
   gone = !Lives(record);
   if (gone) return nullptr;
-  if (!record.governed.empty()) {  // QEMU serves one client a monitor, and its region may be that
-    auto monitor = regions_.MonitorOf(record.governed);
-    if (monitor && monitor->Connected()) return std::make_unique<guest::MigratingVm>(std::move(monitor));
+  const bool governed = !record.governed.empty();
+  if (governed) {
+    if (auto monitor = AwaitMonitor(record.governed)) return std::make_unique<guest::MigratingVm>(std::move(monitor));
   }
-  auto qmp = guest::Qmp::Connect(record.qmp_socket, Deadline::After(kQemuPatience));
+  auto qmp = guest::Qmp::Connect(record.qmp_socket, Deadline::After(governed ? kTurn : kQemuPatience));
   if (!qmp.ok()) return nullptr;
   return std::make_unique<guest::MigratingVm>(std::shared_ptr<guest::Qmp>(std::move(*qmp)));
+}
+
+std::shared_ptr<guest::Qmp> Departures::AwaitMonitor(const RegionId& region) {
+  for (const Deadline turn = Deadline::After(kTurn); !turn.Passed() && !stopping_; std::this_thread::sleep_for(kLookEvery)) {
+    auto monitor = regions_.MonitorOf(region);
+    if (monitor && monitor->Connected()) return monitor;
+  }
+  return nullptr;
 }
 
 void Departures::TakeUp(const DepartureRecord& record) {

@@ -92,6 +92,9 @@ class Departures {
   bool Decide(const DepartureRecord& record, bool& arrived);
   /// Null while QEMU lives and does not answer.
   [[nodiscard]] std::unique_ptr<guest::MigratingVm> Connect(const DepartureRecord& record, bool& gone);
+  /// A region that is taken back connects its VM's monitor within milliseconds, and QEMU serves one client there: who came
+  /// too would wait behind it, and the VM with it. Null: not in time, and it may never be, as it may wait for this.
+  [[nodiscard]] std::shared_ptr<guest::Qmp> AwaitMonitor(const RegionId& region);
   Status LendAgain(const DepartureRecord& record);
 
   const DepartureJournal journal_;

@@ -37,7 +37,8 @@ std::string Encode(const RegionRecord& record) {
                 {"blocks", blocks},
                 {"lease", LeaseToJson(record.lease)},
                 {"handed_over", record.handed_over},
-                {"image_slots", record.image_slots}};
+                {"image_slots", record.image_slots},
+                {"awaited", record.awaited}};
   if (record.image) document["image"] = LeaseToJson(*record.image);
   return document.dump(2);
 }
@@ -67,9 +68,10 @@ Result<RegionRecord> Decode(const std::string& text) {
                                           block.at("bytes"), block.at("file_offset"), block.at("inode")});
     }
     record.lease = LeaseFromJson(from.at("lease"));
-    record.handed_over = from.value("handed_over", false);  // these four are younger than the first release
+    record.handed_over = from.value("handed_over", false);  // these five are younger than the first release
     record.image_slots = from.value("image_slots", 0U);
     if (from.contains("image")) record.image = LeaseFromJson(from.at("image"));
+    record.awaited = from.value("awaited", record.image.has_value());  // unknown: what is not given back can be
     record.transport = TransportChoiceOf(from.value("transport", std::string("auto")));
     if (record.transport == TransportChoice::kInvalid) {
       return Status(ErrorCode::kDataLoss, "the record has no valid transport");

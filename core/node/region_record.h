@@ -67,6 +67,8 @@ struct RegionRecord {
   // Of a VM that came here governed.
   std::uint32_t image_slots = 0;     ///< the lease's slots are counted behind these (store/joined_store.h)
   std::optional<LeaseRecord> image;  ///< of its memory, at its former host; none: given back
+  /// The lease is its former host's, whatever the phase, until the VM is known to run here. Never to be given back.
+  bool awaited = false;
 };
 
 /// Text form, and back. Unknown keys are ignored, a missing one or a wrong type is kDataLoss with its name.

@@ -225,6 +225,7 @@ Status FreeAt(const LeaseRecord& lease) {
 }  // namespace
 
 Status Session::FreeLease() {
+  LeaveLease();
   if (record_.image) {
     HECA_RETURN_IF_ERROR(making_ && making_->image ? making_->image->Free() : FreeAt(*record_.image));
   }

@@ -154,7 +154,7 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   [[nodiscard]] std::vector<std::int32_t> VcpuThreads();
   Status ConnectGoverned(const control::PrepareRequest& request);
   Status OpenGoverned(Governance& governance);
-  /// The lease stays its former owner's: only the image is left to be given back.
+  /// Where the lease is its former host's still, it is left alone, and only the image is to be given back.
   void LeaveLease();
   /// Gives the image back once nothing of it is needed, and finds a VM that runs.
   void StepArrival(Governance& governance);
@@ -210,6 +210,7 @@ class Session final : public Kept, public Arriving, public fault::EngineObserver
   /// What the engine is told. All of the region means that nothing leaves, not even for headroom below the limit.
   [[nodiscard]] PageCount EngineLimit(Bytes limit) const;
   Status EnsureSlots(Governance& governance, Bytes limit);
+  /// Gives back what is this node's: the only place that does.
   Status FreeLease();
   // session_events.cc
   void HandleEngineEvent(const fault::EngineEvent& event, Governance& governance);

@@ -24,6 +24,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/fail_points.h"
 #include "base/log.h"
 #include "base/size.h"
 #include "guest/vcpus.h"
@@ -109,6 +110,7 @@ Status Session::CaptureForArrival() {
   record_.target_fd = captured.target_fd;
   record_.capture_stop_ns = captured.stop.count();
   HECA_RETURN_IF_ERROR(Journal());  // still attaching
+  if (FailPointHit(FailPoint::kFailAfterCapture)) return {ErrorCode::kUnavailable, "a test wants it so"};
   return StartEngine(std::move(captured), std::move(table), fault::StartMode::kArrival);
 }
 

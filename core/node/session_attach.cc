@@ -224,7 +224,6 @@ void Session::RollBack() {
     (void)guest::CloseUffdInTarget({record_.pid, record_.start_time}, record_.target_fd,
                                    Deadline::After(std::chrono::seconds(2)));
   }
-  LeaveLease();
   if (const Status freed = FreeLease(); !freed.ok()) {
     // The sponsor never frees a lease that was opened. Under a name of its own: this one is free for a second try.
     RegionRecord left;

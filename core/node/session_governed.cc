@@ -49,6 +49,7 @@ Status Session::ConnectGoverned(const control::PrepareRequest& request) {
     record_.lease = {governed.sponsor, address, governed.lease, {}};
     record_.image = LeaseRecord{request.source_node, request.source_address, request.image, {}};
     record_.image_slots = request.image.slots;
+    record_.awaited = true;
   }
   HECA_RETURN_IF_ERROR(Journal());
   making_ = std::make_shared<Governance>();
@@ -149,6 +150,7 @@ Status Session::Settle() {
   {
     const std::lock_guard lock(record_mutex_);
     record_.phase = RecordPhase::kActive;
+    record_.awaited = false;
   }
   HECA_RETURN_IF_ERROR(Journal());  // first: what the next hecad finds in the lease depends on it
   governance->engine->Settle();
@@ -159,11 +161,11 @@ Status Session::Settle() {
 void Session::LeaveLease() {
   {
     const std::lock_guard lock(record_mutex_);
-    const bool arriving = record_.phase == RecordPhase::kAttaching || record_.phase == RecordPhase::kArriving;
-    if (!record_.image || !arriving) return;
+    if (!record_.awaited || !record_.image) return;
     record_.lease = std::move(*record_.image);
     record_.image.reset();
     record_.image_slots = 0;
+    record_.awaited = false;
   }
   if (FailPointHit(FailPoint::kSlowLeaveLease)) std::this_thread::sleep_for(kSlow);
   if (making_ && making_->engine) making_->engine->Stop();

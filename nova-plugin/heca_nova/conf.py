@@ -31,7 +31,8 @@ OPTIONS = [
                       "snapshot). After that the operation fails; the memory goes on coming home."),
     cfg.FloatOpt("end_timeout", default=30.0, min=0.0,
                  help="Seconds until the memory of a server's former run has been given back, before it is started "
-                      "again."),
+                      "again; and until a live migration that failed has been cleared up at its destination, before the "
+                      "next one begins there."),
     cfg.FloatOpt("arrival_timeout", default=1800.0, min=0.0,
                  help="Seconds after a live migration's change-over in which the migration is not called completed "
                       "because memory still follows. After that it is, and a warning is logged; the memory goes on "

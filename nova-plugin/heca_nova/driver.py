@@ -6,9 +6,10 @@ goes the parent's way with the parent's arguments.
 
     boot, reboot, rebuild, ...  _get_guest_xml (the XML makes libvirt's hook govern it), _create_guest (that it did)
     suspend, cold snapshot      suspend (all memory home first), _create_guest or _resume_guest_after_snapshot (away again)
-    live migration              check_can_live_migrate_*, _live_migration_operation (repaired XML, no libvirt post-copy),
-                                _live_migration_monitor (progress), live_migration_force_complete, post_live_migration
-                                (until the memory has arrived)
+    live migration              check_can_live_migrate_*, pre_live_migration (after what failed before it is cleared up),
+                                _live_migration_operation (repaired XML, no libvirt post-copy), _live_migration_monitor
+                                (progress), live_migration_force_complete, post_live_migration (until the memory has
+                                arrived), and both ends at the destination
     delete                      destroy
     placement, scheduler        update_provider_tree, get_available_resource
     the rest                    init_host, attach_interface, get_diagnostics, reboot
@@ -16,6 +17,7 @@ goes the parent's way with the parent's arguments.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import nova.conf
@@ -29,6 +31,7 @@ from heca_nova.ops.interrupted import InterruptedMigrations
 from heca_nova.ops.inventory import InventoryOps
 from heca_nova.ops.memory import MemoryOps
 from heca_nova.ops.migration import MigrationOps, saver, with_guest
+from heca_nova.ops.prepared import PreparedMigrations
 from heca_nova.ops.reconcile import Reconciler
 from heca_nova.wish import Wish
 
@@ -46,6 +49,7 @@ class HecaLibvirtDriver(LibvirtDriver):
         hecad = Hecad(CONF.heca.socket, CONF.heca.timeout)
         self._heca_memory = MemoryOps(hecad, CONF.heca)
         self._heca_migrations = MigrationOps(hecad, CONF.heca)
+        self._heca_prepared = PreparedMigrations(CONF.heca)
         self._heca_inventory = InventoryOps(hecad, self._heca_migrations)
         self._heca_reconciler = Reconciler(self._heca_memory, CONF.host, lambda instance: self._host.get_guest(instance))
         self._heca_interrupted = InterruptedMigrations(self._heca_migrations, CONF.host,
@@ -200,6 +204,20 @@ class HecaLibvirtDriver(LibvirtDriver):
         if wish and self._heca_migrations.is_moving_heca(self._host.get_guest(instance)):
             self._heca_migrations.check_source(instance, wish)
         return super().check_can_live_migrate_source(context, instance, *args, **kwargs)
+
+    def pre_live_migration(self, context: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
+        prepare = partial(super().pre_live_migration, context, instance, *args, **kwargs)
+        if not self._is_heca(instance):
+            return prepare()
+        return self._heca_prepared.prepare(instance, compat.argument(args, kwargs, "migrate_data", 3), prepare)
+
+    def rollback_live_migration_at_destination(self, context: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
+        with self._heca_prepared.ending(instance):
+            return super().rollback_live_migration_at_destination(context, instance, *args, **kwargs)
+
+    def post_live_migration_at_destination(self, context: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
+        with self._heca_prepared.ending(instance):
+            return super().post_live_migration_at_destination(context, instance, *args, **kwargs)
 
     def _live_migration_operation(self, *args: Any, **kwargs: Any) -> Any:
         args, kwargs = self._with_moving_guest("_live_migration_operation", compat.GUEST_OF_OPERATION, args, kwargs)

@@ -41,18 +41,18 @@ class Migration:
 
 class MovingGuest:
     """Starts on the first host. `host` and `domain` are where it is by what find() last saw, `guest` its workload;
-    migrate() keeps them right. The hosts own the domain and end it."""
+    migrate() keeps them right; `console` is its log. The hosts own the domain and end it."""
 
     def __init__(self, name: str, hosts: Sequence[LibvirtHost], logs: Path, mib: int,
                  workload: dict[str, Any], **options: Any) -> None:
         self.name, self._hosts = name, hosts
-        self._console = logs / f"{name}.serial.log"
+        self.console = logs / f"{name}.serial.log"
         for host in hosts[1:]:
             host.prepare_domain(name)
         self.host = hosts[0]
-        self.domain = self.host.start_domain(name, mib, {"tick_ms": TICK_MS, **workload}, console=self._console,
+        self.domain = self.host.start_domain(name, mib, {"tick_ms": TICK_MS, **workload}, console=self.console,
                                              **options)
-        self.guest = Workload(name, self._console, self, self._type)
+        self.guest = Workload(name, self.console, self, self._type)
 
     def poll(self) -> int | None:
         """For the workload: whether the QEMU that has it lives."""
@@ -80,14 +80,14 @@ class MovingGuest:
         """Turns to the QEMU that has it now, after a `virsh restore` say."""
         self.domain.close()
         self.host = host or self.host
-        self.domain = self.host.adopt(self.name, self._console)
+        self.domain = self.host.adopt(self.name, self.console)
 
     def migrate(self, to: LibvirtHost, *flags: str, seconds: float = 300) -> Migration:
         """libvirt's own live migration, managed by the source's libvirtd; `flags` are more words for virsh. An error of
         virsh passes through, with the guest found first."""
         ticks = len(self.guest.ticks())
         with closing(MigrationClock(self.domain.lab_qmp, to.domain_home(self.name) / "lab.qmp")) as clock, \
-                closing(TickWatch(self._console)) as watch:
+                closing(TickWatch(self.console)) as watch:
             began = time.monotonic()
             try:
                 self.host.virsh(*MIGRATE, *flags, self.name, to.uri, seconds=seconds)

@@ -200,6 +200,15 @@ def test_the_destinations_hecad_crashes_at_the_switch(bench: Bench, moment: str)
     stays(cluster)
 
 
+def test_a_destination_that_cannot_serve_the_memory_leaves_the_lease_alone(bench: Bench) -> None:
+    """Whatever it gives back of what it had prepared, the pages at the sponsor are those of a VM that runs."""
+    cluster = Cluster(bench, there="fail-after-capture=on")
+    with pytest.raises(CommandFailed, match="a test wants it so"):
+        cluster.here.migrate(cluster.source, cluster.destination, "there")
+    stays(cluster)
+    assert "given back later" not in cluster.there.log.read_text()
+
+
 def test_a_migration_that_fails_after_the_lease_was_taken_over_costs_the_vm_nothing(bench: Bench) -> None:
     cluster = Cluster(bench, there="fail-after-take-over=on")
     with pytest.raises(CommandFailed, match="could not be told to go on"):

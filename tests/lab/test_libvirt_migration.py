@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from lab.ignore_shared import ignore_shared
 from lab.journey import Journey
 from lab.libvirt_host import VirshFailed
 from lab.moving_guest import Migration
+from lab.tick_watch import TickWatch
 
 NAMESPACE = "https://hecatonchire.org/xmlns/1"
 METADATA = f"<heca:memory xmlns:heca='{NAMESPACE}' ratio='1:3' migration='post-copy'/>"
@@ -157,6 +158,29 @@ def test_a_hecad_dies_at_the_switch_over(journey: Led, which: str, point: str, a
         journey.stays_aggregated()
     else:
         journey.runs_whole()
+
+
+def test_a_source_hecad_dies_before_it_holds_the_stream_back(journey: Led) -> None:
+    """libvirt leads QEMU to the switch-over, where the VM stands still until the next hecad has called it off: at once, by the
+    monitor that its region has. The QEMU that waited there has to be killed, and leaves nothing for the next one to meet."""
+    journey.ask_for("pre-copy")
+    journey.aggregate(True)
+    source, there = journey.hecad(journey.here), journey.host(journey.there)
+    journey.hosts.restart_hecad(journey.here, fail="crash-in-pre-copy=crash")
+    source.wait_active("shop", 60)
+    with ThreadPoolExecutor(1) as pool, closing(TickWatch(journey.guest.console)) as watch:
+        moving = pool.submit(journey.migrate)
+        source.wait_exit(60)
+        source.fail = ""
+        source.start()
+        with pytest.raises(VirshFailed):
+            moving.result(300)
+        journey.guest.guest.wait_ticks(5, 60)
+    print(f"longest silence {watch.longest_gap_s():.2f} s")
+    assert watch.longest_gap_s() < 4, "it waited for QEMU's monitor, which its region has"
+    journey.hosts.wait_peers()
+    journey.stays_aggregated()
+    wait_until(lambda: not (there.domain_home("shop") / "heca.qmp").exists(), 10, "hecad's socket there is removed")
 
 
 @pytest.mark.long

@@ -122,17 +122,18 @@ def fake_libvirt(monkeypatch: pytest.MonkeyPatch) -> FakeLibvirt:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks again at once."""
-    from heca_nova.ops import memory, migration
+    from heca_nova.ops import memory, migration, prepared
 
-    monkeypatch.setattr(memory, "_LOOK_AGAIN_S", 0.01)
-    monkeypatch.setattr(migration, "_LOOK_AGAIN_S", 0.01)
+    for module in (memory, migration, prepared):
+        monkeypatch.setattr(module, "_LOOK_AGAIN_S", 0.01)
     monkeypatch.setattr(migration, "_DECIDED_WITHIN_S", 0.5)
 
 
 PARENT = ["init_host", "get_available_resource", "update_provider_tree", "_get_guest_xml", "_create_guest", "reboot",
           "suspend", "_resume_guest_after_snapshot", "destroy", "attach_interface", "get_diagnostics",
-          "check_can_live_migrate_destination", "check_can_live_migrate_source", "_live_migration_operation",
-          "_live_migration_monitor", "live_migration_force_complete", "post_live_migration"]
+          "check_can_live_migrate_destination", "check_can_live_migrate_source", "pre_live_migration",
+          "_live_migration_operation", "_live_migration_monitor", "live_migration_force_complete", "post_live_migration",
+          "rollback_live_migration_at_destination", "post_live_migration_at_destination"]
 
 
 @pytest.fixture

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import time
 import types
+from threading import Thread
 from typing import Any
 from unittest import mock
 
@@ -34,6 +36,9 @@ CALLS: list[tuple[str, tuple[Any, ...], tuple[Any, ...]]] = [
     ("get_diagnostics", (), ()),
     ("check_can_live_migrate_destination", ("context",), ("src", "dst")),
     ("check_can_live_migrate_source", ("context",), ("data",)),
+    ("pre_live_migration", ("context",), ("block_device_info", "network_info", "disk_info", "data")),
+    ("rollback_live_migration_at_destination", ("context",), ("network_info", "block_device_info", True, "data")),
+    ("post_live_migration_at_destination", ("context",), ("network_info", False, "block_device_info")),
     ("_live_migration_operation", ("context",), ("dest", False, "data", "guest", [])),
     ("_live_migration_monitor", ("context",), ("guest", "dest", "post", "recover", False, "data", "future", [])),
     ("live_migration_force_complete", (), ()),
@@ -205,6 +210,22 @@ def test_migrations_are_refused_early(driver: Any, node: FakeHeca) -> None:
     driver._host.get_guest.return_value = FakeGuest()  # started in mode noop: hecad does not move it
     driver.check_can_live_migrate_source("context", make_instance(), "data")
     driver.parent.check_can_live_migrate_source.assert_called_once()
+
+
+@pytest.mark.parametrize("end", ["rollback_live_migration_at_destination", "post_live_migration_at_destination"])
+def test_an_attempt_is_prepared_for_once_the_one_before_is_over(driver: Any, end: str) -> None:
+    instance, data = make_instance(), types.SimpleNamespace(is_shared_instance_path=False)
+    driver.pre_live_migration("context", instance, "block_device_info", "network_info", None, data)
+    assert driver.parent.pre_live_migration.call_args == mock.call("context", instance, "block_device_info", "network_info",
+                                                                   None, data)
+    next_one = Thread(target=driver.pre_live_migration, args=("context", instance, "b", "n", None),
+                      kwargs={"migrate_data": data})
+    next_one.start()
+    getattr(driver.parent, end).side_effect = lambda *_: time.sleep(0.1)
+    getattr(driver, end)("context", instance, "network_info")
+    assert driver.parent.pre_live_migration.call_count == 1
+    next_one.join(5)
+    assert driver.parent.pre_live_migration.call_count == 2
 
 
 def test_nova_leads_a_moving_guest(driver: Any) -> None:

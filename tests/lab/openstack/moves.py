@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lab.deadline import wait_until
+from lab.deadline import LabError, wait_until
 from lab.openstack.governed import MIB, hecad_of, is_aggregated, is_counted, place_of
-from lab.openstack.server import Server
+from lab.openstack.server import UNDER_WAY, Server
 
 SLOW = 4  # MiB/s: less than the guest writes, so that its rounds do not end by themselves
 
@@ -54,9 +54,22 @@ def _follows(server: Server) -> bool:
     return any(one["phase"] == "post-copy" for one in _going_on(server))
 
 
+def _before_it_is_over(server: Server, seen: Callable[[Server], bool], what: str, poll: float) -> None:
+    """An error at once if the migration ends without."""
+    def look() -> bool:
+        if seen(server):
+            return True
+        last = server.migrations()[-1]
+        if last["status"] not in UNDER_WAY:
+            raise LabError(f"{what}: it was over before: {last}; hecad: {hecad_of(server).ctl('migrations')}")
+        return False
+
+    wait_until(look, 60, what, poll=poll)
+
+
 def until_copied_ahead(server: Server) -> None:
     """Some of its memory, by hecad; it runs on here."""
-    wait_until(lambda: _copies(server), 60, "memory is copied ahead", poll=0.2)
+    _before_it_is_over(server, _copies, "memory is copied ahead", poll=0.2)
 
 
 def force(server: Server) -> None:
@@ -69,7 +82,7 @@ def force(server: Server) -> None:
 def until_it_follows(server: Server) -> None:
     """Forced: it runs there, and most of its memory is still here."""
     force(server)
-    wait_until(lambda: _follows(server), 60, "memory follows", poll=0.1)
+    _before_it_is_over(server, _follows, "memory follows", poll=0.1)
 
 
 def arrived(server: Server, record: dict[str, Any], destination: str) -> None:

@@ -41,8 +41,11 @@ class Daemon(Program):
         stop(self._process, grace)
 
     def freeze(self) -> None:
-        """It does nothing any more, not even end, until it is killed."""
+        """It does nothing any more, not even end, until it is killed or thawed."""
         os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """As a crash."""

@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <fstream>
 #include <memory>
 #include <sstream>
 #include <string>
@@ -93,6 +96,29 @@ TEST_F(HookTest, MigrateIsToldAndAnswersWithTheRepairedXmlAndNothingElse) {
   EXPECT_EQ(node_.last_domain_event()->operation, "migrate");
   EXPECT_EQ(Hook({"shop", "migrate", "begin", "-"}, "<domain> https://hecatonchire.org/xmlns/1"), 1);
   EXPECT_EQ(out_.str(), "");
+}
+
+TEST_F(HookTest, TheSocketOfAQemuThatWasKilledIsRemovedOnceItHasEnded) {
+  const std::string path = directory_.path() + "/43756c77.sock";
+  const auto xml = [&](const std::string& wanted) {
+    std::string text = kHeca;
+    text.insert(text.find("<name>"), "<q:commandline xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'><q:arg value='-chardev'/>"
+                                     "<q:arg value='socket,id=heca,path=" + wanted + ",server=on,wait=off'/></q:commandline>");
+    return text;
+  };
+  ASSERT_EQ(::mknod(path.c_str(), S_IFSOCK | 0600, 0), 0);
+  for (const char* operation : {"prepare", "stopped", "reconnect"}) EXPECT_EQ(Hook({"shop", operation, "end", "-"}, xml(path)), 0);
+  EXPECT_EQ(::access(path.c_str(), F_OK), 0) << "it may still run";
+  EXPECT_EQ(Hook({"shop", "release", "end", "-"}, xml(path)), 0);
+  EXPECT_NE(::access(path.c_str(), F_OK), 0);
+  EXPECT_EQ(Hook({"shop", "release", "end", "-"}, xml(path)), 0) << "it removed it itself";
+  const std::string no_socket = directory_.path() + "/file";
+  std::ofstream(no_socket) << "somebody's";
+  EXPECT_EQ(Hook({"shop", "release", "end", "-"}, xml(no_socket)), 0);
+  EXPECT_EQ(::access(no_socket.c_str(), F_OK), 0);
+  EXPECT_EQ(Hook({"shop", "release", "end", "-"}, kHeca), 0);
+  EXPECT_EQ(Hook({"shop", "release", "end", "-"}, "<domain> https://hecatonchire.org/xmlns/1"), 0);
+  EXPECT_EQ(out_.str() + err_.str(), "");
 }
 
 TEST_F(HookTest, BeingRunByHandIsExplained) {

@@ -378,6 +378,25 @@ TEST_F(DeparturesTest, AVmThatWasPausedStaysPaused) {
   EXPECT_EQ(vm_.RunState(), "paused");
 }
 
+/// Who connects beside it waits for ever, and meanwhile the VM stands still at the switch-over.
+TEST_F(DeparturesTest, WhatIsGovernedIsAskedByItsRegionsMonitorAsSoonAsThatIsConnected) {
+  Leave(DepartureStage::kStreaming, true, "governed");
+  vm_.Stream("pre-switchover");
+  departures_.reset();  // lets go of the socket
+  regions_.ConnectMonitor(std::shared_ptr<guest::Qmp>(guest::Qmp::Connect(vm_.Path(), Soon()).value()), 20);
+  const auto begin = Clock::now();
+  Restart();
+  ExpectHere();
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(3));
+}
+
+TEST_F(DeparturesTest, WhatIsGovernedByARegionThatIsNotTakenBackIsAskedAllTheSame) {
+  Leave(DepartureStage::kStreaming, true, "governed");
+  vm_.Stream("pre-switchover");
+  Restart();
+  ExpectHere();
+}
+
 TEST_F(DeparturesTest, WhatIsUndecidedIsLeftToTheHecadAfterTheNext) {
   Leave(DepartureStage::kOpened);
   vm_.Stream("device");

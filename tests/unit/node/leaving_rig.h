@@ -66,11 +66,22 @@ class NotedRegions final : public LeavingRegions {
     const std::lock_guard lock(mutex_);
     return ended_;
   }
-  [[nodiscard]] std::shared_ptr<guest::Qmp> MonitorOf(const RegionId&) override { return nullptr; }
+  /// As of a region that is taken back meanwhile: it is there once it has been asked for so often.
+  void ConnectMonitor(std::shared_ptr<guest::Qmp> monitor, int looks) {
+    const std::lock_guard lock(mutex_);
+    monitor_ = std::move(monitor);
+    looks_ = looks;
+  }
+  [[nodiscard]] std::shared_ptr<guest::Qmp> MonitorOf(const RegionId&) override {
+    const std::lock_guard lock(mutex_);
+    return looks_-- > 0 ? nullptr : monitor_;
+  }
 
  private:
   mutable std::mutex mutex_;
   std::vector<Whereabouts> ended_;
+  std::shared_ptr<guest::Qmp> monitor_;
+  int looks_ = 0;
 };
 
 class LeavingRig : public ::testing::Test {

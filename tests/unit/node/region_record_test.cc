@@ -58,18 +58,23 @@ TEST(RegionRecord, WhatCameWithAVmComesBackToo) {
   record.image_slots = 131072;
   record.image = record.lease;
   record.image->sponsor = "its former host";
+  record.awaited = true;
   const auto back = Decode(Encode(record));
   ASSERT_TRUE(back.ok()) << back.status().ToString();
   EXPECT_EQ(Encode(*back), Encode(record));
   EXPECT_EQ(back->image->sponsor, "its former host");
   EXPECT_TRUE(back->handed_over);
+  EXPECT_TRUE(back->awaited);
+  std::string text = Encode(record);
+  text.erase(text.find("\"awaited\": true,"), std::string("\"awaited\": true,").size());
+  EXPECT_TRUE(Decode(text)->awaited) << "where it is not said, nothing is given back";
   record.phase = static_cast<RecordPhase>(7);
   EXPECT_EQ(Decode(Encode(record)).status().code(), ErrorCode::kDataLoss);
 }
 
 TEST(RegionRecord, ARecordOfTheFirstReleaseIsUnderstood) {
   std::string text = Encode(Sample());
-  for (const std::string key : {"\"handed_over\": false,", "\"image_slots\": 0,", "\"transport\": \"tcp\","}) {
+  for (const std::string key : {"\"handed_over\": false,", "\"image_slots\": 0,", "\"awaited\": false,", "\"transport\": \"tcp\","}) {
     ASSERT_NE(text.find(key), std::string::npos);
     text.erase(text.find(key), key.size());
   }
