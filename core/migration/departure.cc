@@ -212,7 +212,13 @@ Status Departure::AwaitArrival(control::ProgressSink& progress) {
 Status Departure::CallOff(Status why) {
   // First of all: nobody may read what the VM is about to change.
   image_.Withdraw();
-  const Result<bool> back = cancelled_ ? Result<bool>(true) : vm_.Cancel();
+  Result<bool> back = cancelled_ ? Result<bool>(true) : vm_.Cancel();
+  const bool deaf = prepared_ && !back.ok();
+  if (deaf) {  // as one that sends to a QEMU that waits for a page: it hears again once that one has ended
+    Log().warn("{}: {}; the destination is called off first", request_.region, back.status().ToString());
+    TellCalledOff(why);
+    back = vm_.Cancel();
+  }
   if (!back.ok()) {
     why = Status(why.code(), std::string(why.message()) + "; and " + std::string(back.status().message()), why.scope());
   }
@@ -223,12 +229,14 @@ Status Departure::CallOff(Status why) {
                                  std::string(restored_.message()), why.scope());
   }
   EndAhead();
-  if (prepared_) {
-    const Status told = destination_.Abort(request_.region, image_.lease().key, std::string(why.message()));
-    if (!told.ok()) Log().warn("{}: the destination could not be told: {}", request_.region, told.ToString());
-  }
+  if (prepared_ && !deaf) TellCalledOff(why);
   Enter(Phase::kAborted);
   return why;
+}
+
+void Departure::TellCalledOff(const Status& why) {
+  const Status told = destination_.Abort(request_.region, image_.lease().key, std::string(why.message()));
+  if (!told.ok()) Log().warn("{}: the destination could not be told: {}", request_.region, told.ToString());
 }
 
 }  // namespace heca::migration

@@ -55,6 +55,7 @@ class Departure {
   Status AwaitArrival(control::ProgressSink& progress);
   /// Before the switch: the VM goes on here. Adds to `why` what could not be undone.
   Status CallOff(Status why);
+  void TellCalledOff(const Status& why);
 
   LeavingVm& vm_;
   LentImage& image_;

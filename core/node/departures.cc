@@ -29,6 +29,7 @@ constexpr std::chrono::seconds kQemuPatience{5};
 constexpr std::chrono::seconds kTurn{1};
 constexpr Millis kAskEvery{200};
 constexpr Millis kLookEvery{10};
+constexpr const char* kRestarted = "the source's hecad was restarted before the switch-over";
 
 bool Lives(const DepartureRecord& record) {
   const auto now = guest::IdentifyProcess(record.pid);
@@ -88,12 +89,6 @@ void RemoveLinks(const DepartureRecord& record) {
 
 }  // namespace
 
-void TellIfKept(EventLog& events, const RegionId& region, const Status& cleared) {
-  if (cleared.ok()) return;
-  events.Add(Severity::kError, EventKind::kAlarm, region,
-             "QEMU keeps x-ignore-shared, and a save would lose its memory: " + cleared.ToString());
-}
-
 Departures::Departures(std::string directory, store::ImageSponsor& images, LeavingRegions& regions, EventLog& events,
                        DepartureLog& log)
     : journal_(std::move(directory)), images_(images), regions_(regions), events_(events), log_(log) {
@@ -106,9 +101,13 @@ Departures::~Departures() {
 }
 
 void Departures::Stop() {
-  stopping_ = true;
-  for (auto& thread : taken_up_) thread.join();
-  taken_up_.clear();
+  std::vector<std::thread> threads;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    threads.swap(taken_up_);
+  }
+  for (auto& thread : threads) thread.join();
 }
 
 Status Departures::Resume() {
@@ -153,9 +152,14 @@ Status Departures::LendAgain(const DepartureRecord& record) {
 
 Status Departures::Begin(DepartureRecord record) {
   NameLinks(record);
-  HECA_RETURN_IF_ERROR(journal_.Write(record));
-  const std::lock_guard lock(mutex_);
   const LeaseId id = record.image.lease.key.id;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [other, former] : records_) {
+    if (other == id || former.pid != record.pid || former.start_time != record.start_time) continue;
+    return {ErrorCode::kBusy, "a migration of '" + former.region + "' before this one is not over: try again in some seconds",
+            ErrorScope::kRegion};
+  }
+  HECA_RETURN_IF_ERROR(journal_.Write(record));
   records_[id] = std::move(record);
   return Status();
 }
@@ -208,7 +212,7 @@ void Departures::Close(LeaseId image, Whereabouts where) {
   if (!governed.empty()) regions_.EndLeave(governed, where);  // first: without this record nobody would tell it
   const std::lock_guard lock(mutex_);
   const auto found = records_.find(image);
-  if (found == records_.end()) return;
+  if (found == records_.end() || kept_.contains(image)) return;
   found->second.stage = DepartureStage::kOver;  // first: else a record without its link would be a loss
   if (const Status noted = journal_.Write(found->second); !noted.ok()) Log().warn("{}", noted.ToString());
   RemoveLinks(found->second);
@@ -249,8 +253,11 @@ void Departures::TakeUp(const DepartureRecord& record) {
     const Status dissolved = guest::DissolveWriteLogs({record.pid, record.start_time}, Deadline::After(kQemuPatience));
     if (!dissolved.ok()) Log().warn("{}: writes of the VM are still noted: {}", record.region, dissolved.ToString());
   }
+  // The destination has not been let go, so the VM cannot run there. First, because QEMU may be sending to one that waits for a
+  // page, and hears nobody before that one has ended.
+  const bool told = record.stage == DepartureStage::kStreaming && TellCalledOff(record);
   bool arrived = false;
-  while (!stopping_ && !Decide(record, arrived)) {
+  while (!stopping_ && !Decide(record, told, arrived)) {
     arrived = RunsThere(record);
     if (arrived) break;
     std::this_thread::sleep_for(kAskEvery);
@@ -305,15 +312,14 @@ Status Departures::OpenThere(const DepartureRecord& record) {
   return there->Open(record.region, record.image.lease.key);
 }
 
-bool Departures::Decide(const DepartureRecord& record, bool& arrived) {
+bool Departures::Decide(const DepartureRecord& record, bool told, bool& arrived) {
   bool gone = false;
   const auto vm = Connect(record, gone);
   const bool opened = record.stage == DepartureStage::kOpened;
   if (gone) {
     if (opened && OpenThere(record).retryable()) return false;
     arrived = opened;  // it cannot run here: what the destination has is all there is
-    if (!opened) CallOff(record, nullptr);
-    return true;
+    return opened || CallOff(record, nullptr, told);
   }
   if (!vm) return false;
   const auto state = vm->Adopt(record.ran, Deadline::After(kQemuPatience));
@@ -338,26 +344,73 @@ bool Departures::Decide(const DepartureRecord& record, bool& arrived) {
     if (opened) return false;  // it says completed now: asked once more
     events_.Add(Severity::kError, EventKind::kAlarm, record.region, "the VM was switched over without its memory");
   }
-  CallOff(record, vm.get());
-  return true;
+  return CallOff(record, vm.get(), told);
 }
 
-void Departures::CallOff(const DepartureRecord& record, guest::MigratingVm* vm) {
+bool Departures::TellCalledOff(const DepartureRecord& record) {
+  auto there = control::MigrationClient::Create({.endpoint = record.image.address});
+  const Status told = there.ok() ? (*there)->Abort(record.region, record.image.lease.key, kRestarted) : there.status();
+  if (!told.ok()) Log().info("{}: the destination could not be told: {}", record.region, told.ToString());
+  return told.ok();
+}
+
+bool Departures::CallOff(const DepartureRecord& record, guest::MigratingVm* vm, bool told) {
   const LeaseId id = record.image.lease.key.id;
   images_.Withdraw(id);
   if (!record.governed.empty()) regions_.EndLeave(record.governed, Whereabouts::kStays);
-  if (vm != nullptr) {
-    TellIfKept(events_, record.region, vm->ClearCapabilities(Deadline::After(kQemuPatience)));
-  }
-  const std::string why = "the source's hecad was restarted before the switch-over";
-  if (auto there = control::MigrationClient::Create({.endpoint = record.image.address}); there.ok()) {
-    const Status told = (*there)->Abort(record.region, record.image.lease.key, why);
-    if (!told.ok()) Log().info("{}: the destination could not be told: {}", record.region, told.ToString());
-  }
+  if (!told) (void)TellCalledOff(record);
+  if (vm != nullptr && !ClearCapabilities(record, *vm)) return false;
   events_.Add(Severity::kWarning, EventKind::kAttachFailed, record.region,
-              vm != nullptr ? "a migration was called off, the VM runs here: " + why : "the VM's process has ended");
-  log_.End(id, migration::Phase::kAborted, {ErrorCode::kUnavailable, why});
+              vm != nullptr ? std::string("a migration was called off, the VM runs here: ") + kRestarted
+                            : "the VM's process has ended");
+  log_.End(id, migration::Phase::kAborted, {ErrorCode::kUnavailable, kRestarted});
   Close(id, Whereabouts::kStays);
+  return true;
+}
+
+bool Departures::ClearCapabilities(const DepartureRecord& record, guest::MigratingVm& vm) {
+  const Status cleared = vm.ClearCapabilities(Deadline::After(kQemuPatience));
+  const bool done = cleared.ok() || !Lives(record);
+  const LeaseId id = record.image.lease.key.id;
+  const std::lock_guard lock(mutex_);
+  if (done) {
+    kept_.erase(id);
+  } else if (kept_.insert(id).second) {
+    TellKept(record.region, cleared);
+  }
+  return done;
+}
+
+void Departures::NoteCleared(LeaseId image, Whereabouts where, const Status& cleared) {
+  if (cleared.ok()) return;
+  const std::lock_guard lock(mutex_);
+  const auto found = records_.find(image);
+  if (found == records_.end()) return;
+  TellKept(found->second.region, cleared);
+  if (where != Whereabouts::kStays || stopping_) return;  // where it has left, its QEMU is ended
+  kept_.insert(image);
+  taken_up_.emplace_back([this, record = found->second] { ClearInTheEnd(record); });
+}
+
+void Departures::ClearInTheEnd(const DepartureRecord& record) {
+  for (bool done = false; !done; std::this_thread::sleep_for(kAskEvery)) {
+    if (stopping_) return;
+    bool gone = false;
+    const auto vm = Connect(record, gone);
+    done = gone || (vm && ClearCapabilities(record, *vm));
+  }
+  const LeaseId id = record.image.lease.key.id;
+  {
+    const std::lock_guard lock(mutex_);
+    kept_.erase(id);
+  }
+  Close(id, Whereabouts::kStays);
+}
+
+void Departures::TellKept(const RegionId& region, const Status& cleared) {
+  events_.Add(Severity::kError, EventKind::kAlarm, region,
+              "QEMU keeps x-ignore-shared, and a save would lose its memory: " + cleared.ToString() +
+                  "; tried again until it has let go of it");
 }
 
 }  // namespace heca::node

@@ -2,7 +2,7 @@
 // VMs that are leaving this node, over restarts of hecad: what is journaled when, and what the next hecad makes of it.
 //
 //   journal says   QEMU says                       the next hecad
-//   streaming      anything                        calls it off: the VM goes on here
+//   streaming      anything, also no answer        calls it off, first of all at the destination: the VM goes on here
 //   opened         (first of all)                  lends the image on
 //                  pre-switchover                  calls it off: the destination has not got the device state
 //                  failed, cancelled               takes the image back: the VM is here
@@ -33,9 +33,6 @@
 
 namespace heca::node {
 
-/// An alarm, unless QEMU has confirmed that x-ignore-shared is off.
-void TellIfKept(EventLog& events, const RegionId& region, const Status& cleared);
-
 /// What has become of a VM that was to leave.
 enum class Whereabouts : std::uint8_t { kInvalid = 0, kStays = 1, kLeft = 2 };
 
@@ -64,7 +61,7 @@ class Departures {
   /// Takes up what a hecad before this one has left. Images that the destination may need are lent when it returns.
   Status Resume();
 
-  /// The VM is about to be streamed.
+  /// The VM is about to be streamed. kBusy: what a migration before has set in its QEMU is still to be cleared.
   Status Begin(DepartureRecord record);
   /// The image is about to be readable: from here on it must outlive hecad and QEMU.
   Status NoteOpened(LeaseId image);
@@ -73,6 +70,9 @@ class Departures {
   /// The destination needs no image any more: it has all of it, or its hecad has crashed and does not know the VM. Which of
   /// the two, only whoever leads the departure knows: nothing is over before the VM has left.
   void GivenBack(LeaseId image);
+  /// It has ended, and `cleared` is whether QEMU has confirmed that it writes RAM into streams again. If not: an alarm, and of a
+  /// VM that stays the departure is not over before QEMU has.
+  void NoteCleared(LeaseId image, Whereabouts where, const Status& cleared);
   /// It is over: the VM is here, or the destination has all of it.
   void Close(LeaseId image, Whereabouts where);
 
@@ -84,12 +84,20 @@ class Departures {
   void TakeUp(const DepartureRecord& record);
   /// Writes down how far the destination is, until it has all of it.
   void Follow(const DepartureRecord& record);
-  void CallOff(const DepartureRecord& record, guest::MigratingVm* vm);
+  /// It is said, and may be again, that the VM does not come.
+  bool TellCalledOff(const DepartureRecord& record);
+  /// False: QEMU, which lives, has not confirmed that it writes RAM into streams again. To be repeated: a save would lose it.
+  bool CallOff(const DepartureRecord& record, guest::MigratingVm* vm, bool told);
+  /// True once QEMU has confirmed it, or has ended.
+  bool ClearCapabilities(const DepartureRecord& record, guest::MigratingVm& vm);
+  /// Asks until it has; left to the next hecad if this one ends before.
+  void ClearInTheEnd(const DepartureRecord& record);
+  void TellKept(const RegionId& region, const Status& cleared);
   /// Its image was given back, by a destination where the VM runs: then it is known without QEMU.
   bool RunsThere(const DepartureRecord& record);
   Status OpenThere(const DepartureRecord& record);
-  /// True once it is decided; `arrived` then says how.
-  bool Decide(const DepartureRecord& record, bool& arrived);
+  /// True once it is decided, and done; `arrived` then says how. `told`: the destination knows that it is called off.
+  bool Decide(const DepartureRecord& record, bool told, bool& arrived);
   /// Null while QEMU lives and does not answer.
   [[nodiscard]] std::unique_ptr<guest::MigratingVm> Connect(const DepartureRecord& record, bool& gone);
   /// A region that is taken back connects its VM's monitor within milliseconds, and QEMU serves one client there: who came
@@ -102,11 +110,12 @@ class Departures {
   LeavingRegions& regions_;
   EventLog& events_;
   DepartureLog& log_;
-  std::mutex mutex_;  ///< of the next three
+  std::mutex mutex_;  ///< of all that follows
   std::map<LeaseId, DepartureRecord> records_;
   std::set<LeaseId> left_, given_back_;  ///< of those
+  std::set<LeaseId> kept_;               ///< of those whose QEMU keeps x-ignore-shared, which was told: not closed before
   std::atomic<bool> stopping_{false};
-  std::vector<std::thread> taken_up_;
+  std::vector<std::thread> taken_up_;    ///< none is added once it is stopping
 };
 
 }  // namespace heca::node

@@ -165,7 +165,8 @@ Result<control::Departing> Leavers::Depart(const control::DepartRequest& request
   entries_.push_back(std::move(entry));
   made->thread = std::thread([this, made, region] {
     const auto summary = made->departure.Run(made->watch);
-    TellIfKept(events_, region, made->departure.restored());
+    const bool stays = made->departure.phase() == migration::Phase::kAborted;
+    departures_->NoteCleared(made->image.lease().key.id, stays ? Whereabouts::kStays : Whereabouts::kLeft, made->departure.restored());
     made->watch.Ended(summary, made->departure.phase());
     if (summary.ok()) {
       std::string how = "has left, its memory too";

@@ -70,11 +70,11 @@ Result<control::MigrationSummary> Node::Migrate(const control::MigrateSpec& spec
   info.domain = spec.domain;
   info.reached.region = request.region;
   info.reached.mode = course.plan.mode;
-  const RegionId region = request.region;
   DepartureWatch watch(impl_->departure_log, request.image, std::move(info), *destination, progress, vm);
   migration::Departure departure(vm, image, watch, std::move(request), course.plan, *course.steering);
   auto summary = departure.Run(watch);
-  TellIfKept(impl_->events, region, departure.restored());
+  const bool stays = departure.phase() == migration::Phase::kAborted;
+  side->departures().NoteCleared(image.lease().key.id, stays ? Whereabouts::kStays : Whereabouts::kLeft, departure.restored());
   watch.Ended(summary, departure.phase());
   return summary;
 }

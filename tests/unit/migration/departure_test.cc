@@ -239,6 +239,20 @@ TEST_F(DepartureTest, WhoStopsWaitingAfterTheSwitchStopsNothing) {
   EXPECT_FALSE(Has(diary_, "cancel"));
 }
 
+/// QEMU is sending to one that waits for a page, with its lock held.
+TEST_F(DepartureTest, AQemuThatDoesNotHearIsAskedAgainOnceItsDestinationIsCalledOff) {
+  vm_.stopped = false;
+  vm_.cancels = {Broken("monitor"), true};
+  const auto summary = Run();
+  ExpectHere();
+  EXPECT_EQ(summary.status().message().find("monitor"), std::string::npos) << summary.status().ToString();
+  const auto at = [this](const std::string& step) { return std::find(diary_.begin(), diary_.end(), step) - diary_.begin(); };
+  EXPECT_LT(at("cancel"), at("abort"));
+  EXPECT_LT(at("abort"), at("restore")) << "before that QEMU does not hear";
+  EXPECT_EQ(std::count(diary_.begin(), diary_.end(), "cancel"), 2);
+  EXPECT_EQ(std::count(diary_.begin(), diary_.end(), "abort"), 1);
+}
+
 TEST_F(DepartureTest, AnAbortBeforeAnythingBeganRestoresQemuToo) {
   patient_.cancelled_at = "prepare";
   EXPECT_FALSE(Run().ok());

@@ -378,6 +378,32 @@ TEST_F(DeparturesTest, AVmThatWasPausedStaysPaused) {
   EXPECT_EQ(vm_.RunState(), "paused");
 }
 
+/// It may be sending to one that waits for a page, and hears again once that one has ended.
+TEST_F(DeparturesTest, WhatIsStreamingIsCalledOffAtItsDestinationBeforeQemuIsAsked) {
+  Leave(DepartureStage::kStreaming);
+  vm_.Refuse("query-migrate");
+  Restart();
+  WaitUntil([&] { return vm_.Asked("query-migrate") > 0; });
+  EXPECT_NE(there_.last_why().find("restarted"), std::string::npos);
+  vm_.Allow("query-migrate");
+  ExpectHere();
+}
+
+TEST_F(DeparturesTest, ACapabilityThatQemuKeepsIsClearedAsSoonAsItHearsAgain) {
+  Leave(DepartureStage::kStreaming);
+  vm_.Refuse("migrate-set-capabilities");
+  Restart();
+  WaitUntil([&] { return Told(events_, EventKind::kAlarm); });
+  EXPECT_TRUE(vm_.Capability(kIgnoreShared));
+  EXPECT_EQ(Journal().size(), 1U) << "the next hecad would have to see to it";
+  DepartureRecord next = Record();
+  next.image.lease = images_->Offer(kRegion, Image()).value();
+  EXPECT_EQ(departures_->Begin(next).code(), ErrorCode::kBusy) << "what it sets would be cleared";
+  vm_.Allow("migrate-set-capabilities");
+  ExpectHere();
+  EXPECT_TRUE(departures_->Begin(next).ok());
+}
+
 /// Who connects beside it waits for ever, and meanwhile the VM stands still at the switch-over.
 TEST_F(DeparturesTest, WhatIsGovernedIsAskedByItsRegionsMonitorAsSoonAsThatIsConnected) {
   Leave(DepartureStage::kStreaming, true, "governed");

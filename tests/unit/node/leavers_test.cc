@@ -228,7 +228,7 @@ TEST_F(LeaversTest, AHecadThatEndsCallsOffWhatHasNotBeenSwitchedOver) {
   }
 }
 
-TEST_F(LeaversTest, AQemuThatKeepsTheCapabilityIsAnAlarm) {
+TEST_F(LeaversTest, AQemuThatKeepsTheCapabilityIsAnAlarmAndAskedUntilItLetsGo) {
   Depart();
   vm_.Refuse("migrate-set-capabilities");
   vm_.Stream("active");
@@ -236,6 +236,12 @@ TEST_F(LeaversTest, AQemuThatKeepsTheCapabilityIsAnAlarm) {
   TickUntilOver();
   EXPECT_TRUE(vm_.Capability(kIgnoreShared));
   EXPECT_TRUE(Told(events_, EventKind::kAlarm));
+  EXPECT_FALSE(IsOffered(lease_.key.id));
+  EXPECT_EQ(Journal().size(), 1U) << "if this hecad ends now, the next one sees to it";
+  EXPECT_EQ(Ask().status().code(), ErrorCode::kBusy);
+  vm_.Allow("migrate-set-capabilities");
+  WaitUntil([&] { return Journal().empty(); });
+  EXPECT_FALSE(vm_.Capability(kIgnoreShared));
 }
 
 TEST_F(LeaversTest, AHecadThatEndsLeavesTheRestToTheNext) {
