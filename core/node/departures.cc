@@ -376,23 +376,24 @@ bool Departures::ClearCapabilities(const DepartureRecord& record, guest::Migrati
   if (done) {
     kept_.erase(id);
   } else if (kept_.insert(id).second) {
-    TellKept(record.region, cleared);
+    TellKept(record.region, Whereabouts::kStays, cleared);
   }
   return done;
 }
 
-void Departures::NoteCleared(LeaseId image, Whereabouts where, const Status& cleared) {
-  if (cleared.ok()) return;
+bool Departures::NoteCleared(LeaseId image, Whereabouts where, const Status& cleared, const Status& why) {
+  if (cleared.ok()) return false;
   const std::lock_guard lock(mutex_);
   const auto found = records_.find(image);
-  if (found == records_.end()) return;
-  TellKept(found->second.region, cleared);
-  if (where != Whereabouts::kStays || stopping_) return;  // where it has left, its QEMU is ended
+  if (found == records_.end()) return false;
+  TellKept(found->second.region, where, cleared);
+  if (where != Whereabouts::kStays || stopping_) return false;
   kept_.insert(image);
-  taken_up_.emplace_back([this, record = found->second] { ClearInTheEnd(record); });
+  taken_up_.emplace_back([this, record = found->second, why] { ClearInTheEnd(record, why); });
+  return true;
 }
 
-void Departures::ClearInTheEnd(const DepartureRecord& record) {
+void Departures::ClearInTheEnd(const DepartureRecord& record, const Status& why) {
   for (bool done = false; !done; std::this_thread::sleep_for(kAskEvery)) {
     if (stopping_) return;
     bool gone = false;
@@ -404,13 +405,14 @@ void Departures::ClearInTheEnd(const DepartureRecord& record) {
     const std::lock_guard lock(mutex_);
     kept_.erase(id);
   }
+  log_.End(id, migration::Phase::kAborted, why);
   Close(id, Whereabouts::kStays);
 }
 
-void Departures::TellKept(const RegionId& region, const Status& cleared) {
+void Departures::TellKept(const RegionId& region, Whereabouts where, const Status& cleared) {
   events_.Add(Severity::kError, EventKind::kAlarm, region,
               "QEMU keeps x-ignore-shared, and a save would lose its memory: " + cleared.ToString() +
-                  "; tried again until it has let go of it");
+                  (where == Whereabouts::kStays ? "; tried again until it has let go of it" : "; its VM has left: end it"));
 }
 
 }  // namespace heca::node

@@ -74,8 +74,9 @@ Result<control::MigrationSummary> Node::Migrate(const control::MigrateSpec& spec
   migration::Departure departure(vm, image, watch, std::move(request), course.plan, *course.steering);
   auto summary = departure.Run(watch);
   const bool stays = departure.phase() == migration::Phase::kAborted;
-  side->departures().NoteCleared(image.lease().key.id, stays ? Whereabouts::kStays : Whereabouts::kLeft, departure.restored());
-  watch.Ended(summary, departure.phase());
+  const bool goes_on = side->departures().NoteCleared(image.lease().key.id, stays ? Whereabouts::kStays : Whereabouts::kLeft,
+                                                      departure.restored(), summary.status());
+  if (!goes_on) watch.Ended(summary, departure.phase());
   return summary;
 }
 

@@ -47,13 +47,9 @@ class Compute:
         return sorted(path.name for path in (self.state / "instances").iterdir() if len(path.name) == 36)
 
     def freeze(self) -> None:
-        """Until it is killed or thawed."""
+        """Until it is killed."""
         assert self._daemon
         self._daemon.freeze()
-
-    def thaw(self) -> None:
-        assert self._daemon
-        self._daemon.thaw()
 
     def kill(self) -> None:
         if self._daemon:

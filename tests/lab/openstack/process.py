@@ -41,11 +41,8 @@ class Daemon(Program):
         stop(self._process, grace)
 
     def freeze(self) -> None:
-        """It does nothing any more, not even end, until it is killed or thawed."""
+        """It does nothing any more, not even end, until it is killed."""
         os.kill(self.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """As a crash."""

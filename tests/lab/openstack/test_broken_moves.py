@@ -73,26 +73,6 @@ def test_a_hecad_that_crashes_while_memory_is_copied_ahead_costs_nothing(server:
     stays(server, broken_before(server, lambda: crash(hecad)))
 
 
-def test_an_attempt_that_begins_before_the_last_one_is_cleared_up_waits_for_that(server: Server) -> None:
-    """Nova has said that it failed, and its destination has not heard of that yet."""
-    _, hecad = side_of(server, "source")
-    there = server.cloud.computes[number_of(server, "destination")]
-    destination = other_host(server)
-
-    def broken() -> None:
-        there.freeze()
-        crash(hecad)
-
-    try:
-        record = broken_before(server, broken)
-        assert record["status"] in ("error", "failed", "cancelled"), record
-        assert server.wait("ACTIVE", 120)["OS-EXT-SRV-ATTR:host"] == record["source_compute"]
-        record = server.live_migrate(destination, meanwhile=there.thaw)
-    finally:
-        there.thaw()
-    arrived(server, record, destination)
-
-
 def test_a_qemu_that_dies_at_the_destination_costs_nothing(server: Server) -> None:
     stays(server, broken_before(server, lambda: kill_qemu_there(server)))
 

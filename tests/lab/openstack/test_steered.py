@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 
 from lab.deadline import wait_until
-from lab.openstack.governed import compute_of, keeps_all_when_suspended, other_host
+from lab.openstack.governed import compute_of, keeps_all_when_suspended, number_of, other_host
 from lab.openstack.moves import arrived, listed, slow_migration, stays, until_copied_ahead, until_it_follows
 from lab.openstack.server import Server
 
@@ -23,12 +23,13 @@ def test_forced_it_changes_over_and_is_completed_when_its_memory_is_there(server
     arrived(server, slow_migration(server, destination, watch), destination)
 
 
-def test_called_off_it_stays(server: Server) -> None:
-    def abort() -> None:
-        until_copied_ahead(server)
-        server.cloud.client.run("server", "migration", "abort", server.id, str(listed(server)["id"]))
+def abort(server: Server) -> None:
+    until_copied_ahead(server)
+    server.cloud.client.run("server", "migration", "abort", server.id, str(listed(server)["id"]))
 
-    record = slow_migration(server, other_host(server), abort, to_the_end=True)
+
+def test_called_off_it_stays(server: Server) -> None:
+    record = slow_migration(server, other_host(server), lambda: abort(server), to_the_end=True)
     assert record["status"] == "cancelled", record
     stays(server, record)
 
@@ -37,6 +38,21 @@ def test_suspended_after_a_migration_that_was_called_off_it_keeps_all_of_its_mem
     """QEMU had begun to leave, with x-ignore-shared on."""
     assert server.migrations()[-1]["status"] == "cancelled"
     keeps_all_when_suspended(server)
+
+
+def test_the_next_attempt_waits_until_its_destination_has_cleared_up(server: Server) -> None:
+    """Nova has called the first one cancelled; its destination's libvirt still ends the QEMU that waited, slowly."""
+    destination = other_host(server)
+    there = server.cloud.hosts.hosts[number_of(server, "destination")]
+    slow = there.home / "etc/libvirt/hooks/qemu.d/60-slow"
+    slow.write_text("#!/bin/sh\n[ $2 != release ] || sleep 5\n")
+    slow.chmod(0o755)
+    try:
+        assert slow_migration(server, destination, lambda: abort(server), to_the_end=True)["status"] == "cancelled"
+        record = server.live_migrate(destination)
+    finally:
+        slow.unlink()
+    arrived(server, record, destination)
 
 
 def test_a_nova_compute_that_dies_while_it_leaves_finds_it_at_its_destination(server: Server) -> None:

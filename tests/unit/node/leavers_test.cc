@@ -239,8 +239,11 @@ TEST_F(LeaversTest, AQemuThatKeepsTheCapabilityIsAnAlarmAndAskedUntilItLetsGo) {
   EXPECT_FALSE(IsOffered(lease_.key.id));
   EXPECT_EQ(Journal().size(), 1U) << "if this hecad ends now, the next one sees to it";
   EXPECT_EQ(Ask().status().code(), ErrorCode::kBusy);
+  EXPECT_FALSE(log_.List().at(0).over) << "a save must wait for it";
   vm_.Allow("migrate-set-capabilities");
   WaitUntil([&] { return Journal().empty(); });
+  EXPECT_TRUE(log_.List().at(0).over);
+  EXPECT_NE(log_.List().at(0).trouble.find("failed"), std::string::npos) << log_.List().at(0).trouble;
   EXPECT_FALSE(vm_.Capability(kIgnoreShared));
 }
 
