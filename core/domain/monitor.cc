@@ -83,6 +83,11 @@ bool IsHecaChardev(std::string_view option) {
   return ValueOf(option, "id") == "heca";
 }
 
+/// Of a chardev that is a unix socket; else "".
+std::string PathOf(std::string_view option) {
+  return option.starts_with("socket,") ? ValueOf(option, "path").value_or("") : "";
+}
+
 bool IsHecaMonitor(std::string_view option) {
   if (IsJson(option)) return option.find("\"heca\"") != std::string_view::npos;
   return ValueOf(option, "chardev") == "heca" || option == "heca" || option.starts_with("heca,");
@@ -109,7 +114,7 @@ Status EnsureChardev(pugi::xml_node domain, const HecaMemory& about, std::string
   }
   const std::string_view option = Attribute(chardev, "value");
   if (IsJson(option)) return Status();
-  const std::string there = SocketOf(domain);
+  const std::string there = PathOf(option);
   if (there.empty()) {
     return {ErrorCode::kFailedPrecondition,
             fmt::format("QMP socket: the chardev '{}' in <qemu:commandline> has the name that hecad looks for, and is "
@@ -141,8 +146,7 @@ std::vector<pugi::xml_node> QemuArguments(pugi::xml_node domain) {
 
 std::string SocketOf(pugi::xml_node domain) {
   const std::string_view option = Attribute(FindValue(domain, "-chardev", IsHecaChardev), "value");
-  if (IsJson(option) || !option.starts_with("socket,")) return "";
-  return ValueOf(option, "path").value_or("");
+  return IsJson(option) ? "" : PathOf(option);
 }
 
 Status EnsureMonitor(pugi::xml_node domain, const HecaMemory& about, std::string_view directory,

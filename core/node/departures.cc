@@ -29,6 +29,7 @@ constexpr std::chrono::seconds kQemuPatience{5};
 constexpr std::chrono::seconds kTurn{1};
 constexpr Millis kAskEvery{200};
 constexpr Millis kLookEvery{10};
+constexpr const char* kAskedAgain = "tried again until it has let go of it";
 constexpr const char* kRestarted = "the source's hecad was restarted before the switch-over";
 
 bool Lives(const DepartureRecord& record) {
@@ -363,31 +364,26 @@ bool Departures::CallOff(const DepartureRecord& record, guest::MigratingVm* vm, 
   events_.Add(Severity::kWarning, EventKind::kAttachFailed, record.region,
               vm != nullptr ? std::string("a migration was called off, the VM runs here: ") + kRestarted
                             : "the VM's process has ended");
-  log_.End(id, migration::Phase::kAborted, {ErrorCode::kUnavailable, kRestarted});
-  Close(id, Whereabouts::kStays);
+  StaysHere(id, {ErrorCode::kUnavailable, kRestarted});
   return true;
 }
 
 bool Departures::ClearCapabilities(const DepartureRecord& record, guest::MigratingVm& vm) {
   const Status cleared = vm.ClearCapabilities(Deadline::After(kQemuPatience));
-  const bool done = cleared.ok() || !Lives(record);
-  const LeaseId id = record.image.lease.key.id;
+  if (cleared.ok() || !Lives(record)) return true;
   const std::lock_guard lock(mutex_);
-  if (done) {
-    kept_.erase(id);
-  } else if (kept_.insert(id).second) {
-    TellKept(record.region, Whereabouts::kStays, cleared);
-  }
-  return done;
+  if (kept_.insert(record.image.lease.key.id).second) TellKept(record.region, kAskedAgain, cleared);
+  return false;
 }
 
-bool Departures::NoteCleared(LeaseId image, Whereabouts where, const Status& cleared, const Status& why) {
+bool Departures::NoteCleared(LeaseId image, migration::Phase last, const Status& cleared, const Status& why) {
   if (cleared.ok()) return false;
+  const bool stays = last == migration::Phase::kAborted;
   const std::lock_guard lock(mutex_);
   const auto found = records_.find(image);
   if (found == records_.end()) return false;
-  TellKept(found->second.region, where, cleared);
-  if (where != Whereabouts::kStays || stopping_) return false;
+  TellKept(found->second.region, stays ? kAskedAgain : "its VM has left: end it", cleared);
+  if (!stays || stopping_) return false;
   kept_.insert(image);
   taken_up_.emplace_back([this, record = found->second, why] { ClearInTheEnd(record, why); });
   return true;
@@ -400,19 +396,21 @@ void Departures::ClearInTheEnd(const DepartureRecord& record, const Status& why)
     const auto vm = Connect(record, gone);
     done = gone || (vm && ClearCapabilities(record, *vm));
   }
-  const LeaseId id = record.image.lease.key.id;
-  {
-    const std::lock_guard lock(mutex_);
-    kept_.erase(id);
-  }
-  log_.End(id, migration::Phase::kAborted, why);
-  Close(id, Whereabouts::kStays);
+  StaysHere(record.image.lease.key.id, why);
 }
 
-void Departures::TellKept(const RegionId& region, Whereabouts where, const Status& cleared) {
+void Departures::StaysHere(LeaseId image, const Status& why) {
+  {
+    const std::lock_guard lock(mutex_);
+    kept_.erase(image);
+  }
+  log_.End(image, migration::Phase::kAborted, why);
+  Close(image, Whereabouts::kStays);
+}
+
+void Departures::TellKept(const RegionId& region, const char* remedy, const Status& cleared) {
   events_.Add(Severity::kError, EventKind::kAlarm, region,
-              "QEMU keeps x-ignore-shared, and a save would lose its memory: " + cleared.ToString() +
-                  (where == Whereabouts::kStays ? "; tried again until it has let go of it" : "; its VM has left: end it"));
+              "QEMU keeps x-ignore-shared, and a save would lose its memory: " + cleared.ToString() + "; " + remedy);
 }
 
 }  // namespace heca::node

@@ -70,9 +70,9 @@ class Departures {
   /// The destination needs no image any more: it has all of it, or its hecad has crashed and does not know the VM. Which of
   /// the two, only whoever leads the departure knows: nothing is over before the VM has left.
   void GivenBack(LeaseId image);
-  /// It has ended, by `why`, and `cleared` is whether QEMU has confirmed that it writes RAM into streams again. If not: an
+  /// It has ended, in the phase `last` and by `why`, and `cleared` is whether QEMU has confirmed that it writes RAM into streams again. If not: an
   /// alarm; and of a VM that stays the departure is not over before QEMU has, which is seen to here: true.
-  bool NoteCleared(LeaseId image, Whereabouts where, const Status& cleared, const Status& why);
+  bool NoteCleared(LeaseId image, migration::Phase last, const Status& cleared, const Status& why);
   /// It is over: the VM is here, or the destination has all of it.
   void Close(LeaseId image, Whereabouts where);
 
@@ -92,7 +92,9 @@ class Departures {
   bool ClearCapabilities(const DepartureRecord& record, guest::MigratingVm& vm);
   /// Asks until it has; left to the next hecad if this one ends before.
   void ClearInTheEnd(const DepartureRecord& record, const Status& why);
-  void TellKept(const RegionId& region, Whereabouts where, const Status& cleared);
+  /// It is over, and nothing is left to be cleared.
+  void StaysHere(LeaseId image, const Status& why);
+  void TellKept(const RegionId& region, const char* remedy, const Status& cleared);
   /// Its image was given back, by a destination where the VM runs: then it is known without QEMU.
   bool RunsThere(const DepartureRecord& record);
   Status OpenThere(const DepartureRecord& record);

@@ -165,10 +165,9 @@ Result<control::Departing> Leavers::Depart(const control::DepartRequest& request
   entries_.push_back(std::move(entry));
   made->thread = std::thread([this, made, region] {
     const auto summary = made->departure.Run(made->watch);
-    const bool stays = made->departure.phase() == migration::Phase::kAborted;
-    const bool goes_on = departures_->NoteCleared(made->image.lease().key.id, stays ? Whereabouts::kStays : Whereabouts::kLeft,
-                                                  made->departure.restored(), summary.status());
-    if (!goes_on) made->watch.Ended(summary, made->departure.phase());
+    const migration::Phase last = made->departure.phase();
+    const bool goes_on = departures_->NoteCleared(made->image.lease().key.id, last, made->departure.restored(), summary.status());
+    if (!goes_on) made->watch.Ended(summary, last);
     if (summary.ok()) {
       std::string how = "has left, its memory too";
       if (summary->rounds > 0 || summary->ahead.value() > 0) {

@@ -73,10 +73,9 @@ Result<control::MigrationSummary> Node::Migrate(const control::MigrateSpec& spec
   DepartureWatch watch(impl_->departure_log, request.image, std::move(info), *destination, progress, vm);
   migration::Departure departure(vm, image, watch, std::move(request), course.plan, *course.steering);
   auto summary = departure.Run(watch);
-  const bool stays = departure.phase() == migration::Phase::kAborted;
-  const bool goes_on = side->departures().NoteCleared(image.lease().key.id, stays ? Whereabouts::kStays : Whereabouts::kLeft,
-                                                      departure.restored(), summary.status());
-  if (!goes_on) watch.Ended(summary, departure.phase());
+  const migration::Phase last = departure.phase();
+  const bool goes_on = side->departures().NoteCleared(image.lease().key.id, last, departure.restored(), summary.status());
+  if (!goes_on) watch.Ended(summary, last);
   return summary;
 }
 

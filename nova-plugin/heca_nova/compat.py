@@ -53,6 +53,14 @@ def argument(args: Sequence[Any], kwargs: Mapping[str, Any], name: str, position
     return args[position] if position < len(args) else None
 
 
+def field(data: Any, name: str) -> Any:
+    """Of an object of Nova's. None: there is no object, or the field is not set."""
+    try:
+        return getattr(data, name)
+    except (AttributeError, NotImplementedError):
+        return None
+
+
 def replaced(args: Sequence[Any], kwargs: Mapping[str, Any], name: str, position: int,
              value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The same arguments with another value for one of them."""

@@ -260,9 +260,8 @@ def save_progress(migration: Any, departure: Departure) -> None:
 
 def saver(migrate_data: Any) -> Callable[[Departure], None]:
     """For await_arrival, where Nova has its record in `migrate_data`, or none at all."""
-    try:
-        migration = migrate_data.migration
-    except (AttributeError, NotImplementedError):  # None, or a field that is not set
+    migration = compat.field(migrate_data, "migration")
+    if migration is None:
         return lambda departure: None
     return lambda departure: save_progress(migration, departure)
 

@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 from nova import exception
 from oslo_log import log as logging
 
+from heca_nova import compat
+
 LOG = logging.getLogger(__name__)
 
 _LOOK_AGAIN_S = 0.2
@@ -62,7 +64,4 @@ class PreparedMigrations:
 
 def is_cleared_up(migrate_data: Any) -> bool:
     """Whether Nova asks the destination to clear up after a failure: not where both hosts share the server's directory."""
-    try:
-        return not migrate_data.is_shared_instance_path
-    except (AttributeError, NotImplementedError):  # None, or a field that is not set
-        return False
+    return compat.field(migrate_data, "is_shared_instance_path") is False

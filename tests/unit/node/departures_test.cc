@@ -3,7 +3,10 @@
 #include "node/departures.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -402,6 +405,25 @@ TEST_F(DeparturesTest, ACapabilityThatQemuKeepsIsClearedAsSoonAsItHearsAgain) {
   vm_.Allow("migrate-set-capabilities");
   ExpectHere();
   EXPECT_TRUE(departures_->Begin(next).ok());
+}
+
+TEST_F(DeparturesTest, ACapabilityThatQemuKeepsIsNoMatterOnceQemuHasEnded) {
+  Leave(DepartureStage::kStreaming);
+  const pid_t qemu = ::fork();
+  if (qemu == 0) {
+    while (true) ::pause();
+  }
+  DepartureRecord record = Journal().at(0);
+  record.pid = qemu;
+  record.start_time = guest::IdentifyProcess(qemu).value().start_time;
+  ASSERT_TRUE(departures_->Begin(record).ok());
+  vm_.Refuse("migrate-set-capabilities");
+  Restart();
+  WaitUntil([&] { return Told(events_, EventKind::kAlarm); });
+  ASSERT_EQ(::kill(qemu, SIGKILL), 0);
+  ASSERT_EQ(::waitpid(qemu, nullptr, 0), qemu);
+  WaitUntil([&] { return Journal().empty(); });
+  EXPECT_FALSE(IsOffered(id()));
 }
 
 /// Who connects beside it waits for ever, and meanwhile the VM stands still at the switch-over.
