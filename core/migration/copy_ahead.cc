@@ -76,7 +76,11 @@ Status CopyAhead::Begin(const control::ProgressSink& progress) {
     ++placements_;
     HECA_RETURN_IF_ERROR(Insist(progress, [&] { return Place(*placed); }));
   }
-  if (!copies()) return {};
+  if (!copies()) {
+    // What follows is held back from its first page on; a destination that does not know of the VM yet hears of it later.
+    if (steering_.bandwidth() > 0) (void)Look();
+    return {};
+  }
   if (!governed_) {
     noting_ = true;
     HECA_RETURN_IF_ERROR(vm_.NoteWrites());

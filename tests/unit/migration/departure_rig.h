@@ -173,6 +173,7 @@ struct FakeDestination final : control::MigrationApi {
   }
   Status Open(const RegionId&, const control::LeaseKey&) override {
     diary.push_back("open");
+    bandwidth_at_open = bandwidth;
     if (!opens.empty()) {
       const Status answer = opens.front();
       opens.erase(opens.begin());
@@ -223,7 +224,7 @@ struct FakeDestination final : control::MigrationApi {
   std::vector<control::PageRun> holes, changed;
   std::vector<Status> tells;
   std::vector<Arrival> ahead;  ///< what Look says before Open; the last for ever; none: all is there
-  std::uint64_t bandwidth = 0;
+  std::uint64_t bandwidth = 0, bandwidth_at_open = 0;
   std::vector<Result<Arrival>> looks{In(ArrivalState::kRunning),
                                      In(ArrivalState::kComplete, 8192)};
   std::string reason;

@@ -26,6 +26,12 @@ TEST_F(DepartureTest, GoesItsWay) {
   EXPECT_EQ(patient_.phases.back(), "post-copy");
 }
 
+TEST_F(DepartureTest, WhatFollowsIsHeldBackFromItsFirstPageOn) {
+  steering_.SetBandwidth(1234);
+  ASSERT_TRUE(Run().ok());
+  EXPECT_EQ(there_.bandwidth_at_open, 1234U);
+}
+
 const control::Placement kAtFirst{{{1, 2, Slot(7)}, {3, 9, kNoSlot}}};
 const control::Placement kElsewhere{{{3, 1, Slot(9)}}, true, Slot(9), 3};
 
