@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -32,14 +31,6 @@ std::string DirectoryOf(const std::string& path) {
 
 Status Error(ErrorCode code, std::string text) { return Status(code, std::move(text), ErrorScope::kNode); }
 
-/// Who wrote its pid into the lock file, as " (pid N)", or nothing.
-std::string Holder(int lock) {
-  std::array<char, 24> text{};
-  const ssize_t size = ::pread(lock, text.data(), text.size() - 1, 0);
-  const long pid = size > 0 ? std::strtol(text.data(), nullptr, 10) : 0;
-  return pid > 0 ? " (pid " + std::to_string(pid) + ")" : "";
-}
-
 Result<unique_fd> Lock(const std::string& path) {
   const std::string lock_path = path + ".lock";
   unique_fd fd(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
@@ -50,12 +41,8 @@ Result<unique_fd> Lock(const std::string& path) {
   const Status locked = LockFile(fd.get());
   if (!locked.ok()) {
     if (locked.code() != ErrorCode::kBusy) return locked.WithContext(lock_path);
-    return Error(ErrorCode::kFailedPrecondition, "another hecad is running" + Holder(fd.get()) + ": it holds " +
-                                                     lock_path + "; stop it or choose another socket");
-  }
-  const std::string pid = std::to_string(::getpid()) + "\n";
-  if (::ftruncate(fd.get(), 0) != 0 || ::pwrite(fd.get(), pid.data(), pid.size(), 0) < 0) {
-    return Status::FromErrno(errno, "writing " + lock_path, ErrorScope::kNode);
+    return Error(ErrorCode::kFailedPrecondition, "another hecad is running: " + lock_path + " is " +
+                                                     std::string(locked.message()) + "; stop it or choose another socket");
   }
   return fd;
 }

@@ -15,6 +15,7 @@
 
 #include "base/unique_fd.h"
 #include "daemon/listen_address.h"
+#include "node/run_lock.h"
 
 namespace heca::daemon {
 namespace {
@@ -117,6 +118,9 @@ Status Preflight(const Config& config) {
     HECA_RETURN_IF_ERROR(CheckPrivilege(effective));
   }
   HECA_RETURN_IF_ERROR(PrepareDirectory("run-dir", config.run_dir));
+  // One that was killed is gone before its ports are looked at: it opened them later than its lock, and what was opened last
+  // is let go of first.
+  HECA_RETURN_IF_ERROR(node::LockDirectory(config.run_dir).status());
   HECA_RETURN_IF_ERROR(PrepareDirectory("socket", std::filesystem::path(config.socket).parent_path()));
   if (config.donate.value() != 0) {
     HECA_RETURN_IF_ERROR(PrepareDirectory("slab-dir", config.slab_dir));

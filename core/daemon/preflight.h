@@ -23,7 +23,7 @@ namespace heca::daemon {
 /// kFailedPrecondition if something listens there already, kInvalidArgument if this host has no such address.
 [[nodiscard]] Status CheckListen(std::string_view key, const std::string& address);
 
-/// All of the above, as far as `config` needs it.
+/// All of the above, as far as `config` needs it, after the hecad that used its run directory before.
 [[nodiscard]] Status Preflight(const Config& config);
 
 }  // namespace heca::daemon

@@ -1,14 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "node/host.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
-#include <filesystem>
 
-#include "base/lock_file.h"
 #include "os/proc.h"
 
 namespace heca::node {
@@ -27,22 +22,6 @@ Result<std::string> HostBootId() {
   HECA_ASSIGN_OR_RETURN(std::string text, os::ReadSmallFile("/proc/sys/kernel/random/boot_id"));
   while (!text.empty() && text.back() == '\n') text.pop_back();
   return text;
-}
-
-Result<unique_fd> LockDirectory(const std::string& directory) {
-  std::error_code error;
-  std::filesystem::create_directories(directory, error);
-  if (error) return Status::FromErrno(error.value(), "run-dir " + directory);
-  const std::string path = directory + "/lock";
-  unique_fd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!lock) return Status::FromErrno(errno, path);
-  const Status locked = LockFile(lock.get());
-  if (locked.code() == ErrorCode::kBusy) {
-    return Status(ErrorCode::kFailedPrecondition,
-                  "another hecad uses the run directory " + directory + "; stop it, or choose another run-dir");
-  }
-  if (!locked.ok()) return locked.WithContext(path);
-  return lock;
 }
 
 std::vector<control::NamedFact> KernelFacts(const os::UffdAbilities& abilities) {

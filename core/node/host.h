@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "base/unique_fd.h"
 #include "control/node_types.h"
 #include "guest/lookup.h"
 #include "heca/status.h"
@@ -17,9 +16,6 @@ namespace heca::node {
 
 /// Of the running kernel, /proc/sys/kernel/random/boot_id.
 [[nodiscard]] Result<std::string> HostBootId();
-
-/// Makes the directory and takes an exclusive flock on a file in it: two hecads never share a run directory.
-[[nodiscard]] Result<unique_fd> LockDirectory(const std::string& directory);
 
 /// For `hecactl status`.
 [[nodiscard]] std::vector<control::NamedFact> KernelFacts(const os::UffdAbilities& abilities);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "node/run_lock.h"
 
 namespace heca::node {
 

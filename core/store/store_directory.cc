@@ -81,7 +81,8 @@ Result<StoreDirectory> StoreDirectory::Open(const std::string& path, const std::
   if (!locked.ok()) {
     if (locked.code() != ErrorCode::kBusy) return locked.WithContext("cannot lock " + path);
     return Status(ErrorCode::kBusy,
-                  "another hecad lends from " + path + "; stop it, or give this one a slab directory of its own",
+                  "another hecad lends from " + path + " (its lock is " + std::string(locked.message()) +
+                      "); stop it, or give this one a slab directory of its own",
                   ErrorScope::kNode);
   }
   StoreDirectory directory(path, std::move(lock));

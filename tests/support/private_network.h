@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <string>
 
+#include "base/check.h"
 #include "base/unique_fd.h"
 #include "heca/status.h"
 
@@ -25,6 +26,22 @@ inline Status SetLink(const std::string& name, bool up) {
   if (::ioctl(fd.get(), SIOCSIFFLAGS, &request) != 0) return Status::FromErrno(errno, "SIOCSIFFLAGS " + name);
   return {};
 }
+
+/// Of one thread: a device that it has set down is up again when this goes.
+class LinkCut {
+ public:
+  LinkCut() = default;
+  ~LinkCut() { HECA_CHECK(name_.empty() || SetLink(name_, true).ok()); }
+  LinkCut(const LinkCut&) = delete;
+  LinkCut& operator=(const LinkCut&) = delete;
+  Status Cut(const std::string& name) {
+    name_ = name;
+    return SetLink(name, false);
+  }
+
+ private:
+  std::string name_;
+};
 
 /// Moves the calling thread, and the threads that it starts from now on, into a new network with its link up. Needs
 /// root.

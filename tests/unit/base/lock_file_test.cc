@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "base/unique_fd.h"
+#include "support/ending_process.h"
 
 namespace heca {
 namespace {
@@ -29,10 +30,12 @@ TEST_F(LockFileTest, OneHolderAtATime) {
   const unique_fd first = Open();
   ASSERT_TRUE(LockFile(first.get()).ok());
   const unique_fd second = Open();
-  EXPECT_EQ(LockFile(second.get(), Millis(20)).code(), ErrorCode::kBusy);
+  const Status busy = LockFile(second.get(), {.running = Millis(20)});
+  EXPECT_EQ(busy.code(), ErrorCode::kBusy);
+  EXPECT_EQ(busy.message(), "held by pid " + std::to_string(::getpid()));
 }
 
-TEST_F(LockFileTest, AHolderThatIsDyingIsWaitedFor) {
+TEST_F(LockFileTest, AHolderThatHasNotMetItsSignalYetIsWaitedFor) {
   unique_fd first = Open();
   ASSERT_TRUE(LockFile(first.get()).ok());
   std::thread dying([&first] {
@@ -42,6 +45,14 @@ TEST_F(LockFileTest, AHolderThatIsDyingIsWaitedFor) {
   const unique_fd second = Open();
   EXPECT_TRUE(LockFile(second.get()).ok());
   dying.join();
+}
+
+TEST_F(LockFileTest, AHolderThatRunsNoMoreIsWaitedForAsLongAsItsFilesAreOpen) {
+  const test::EndingProcess first(Millis(500), [this] {
+    return LockFile(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)).ok();
+  });
+  const unique_fd second = Open();
+  EXPECT_TRUE(LockFile(second.get(), {.running = Millis(20)}).ok());
 }
 
 TEST_F(LockFileTest, WhatIsNoFileIsSaid) {

@@ -10,7 +10,10 @@
 
 #include <fstream>
 
+#include "base/check.h"
 #include "base/unique_fd.h"
+#include "node/run_lock.h"
+#include "support/ending_process.h"
 #include "support/temporary_directory.h"
 
 namespace heca::daemon {
@@ -58,16 +61,27 @@ TEST(Directory, ThatCannotBeUsedIsRefusedWithKeyAndPath) {
   EXPECT_THAT(std::string(proc.message()), HasSubstr("run-dir: cannot write in /proc/sys: "));
 }
 
-TEST(Listen, BusyPortIsRefusedWithTheWayOut) {
-  unique_fd other(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+/// Something that listens at a port of the loopback; at any that is free by default.
+unique_fd ListenAt(in_port_t port = 0) {
+  unique_fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(port);
+  HECA_CHECK(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 && ::listen(fd.get(), 1) == 0);
+  return fd;
+}
+
+in_port_t PortOf(const unique_fd& socket) {
+  sockaddr_in address{};
   socklen_t size = sizeof address;
-  ASSERT_EQ(::bind(other.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
-  ASSERT_EQ(::listen(other.get(), 1), 0);
-  ASSERT_EQ(::getsockname(other.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
-  const std::string port = std::to_string(ntohs(address.sin_port));
+  HECA_CHECK(::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0);
+  return ntohs(address.sin_port);
+}
+
+TEST(Listen, BusyPortIsRefusedWithTheWayOut) {
+  unique_fd other = ListenAt();
+  const std::string port = std::to_string(PortOf(other));
   const Status status = CheckListen("data-listen", "127.0.0.1:" + port);
   EXPECT_EQ(status.code(), ErrorCode::kFailedPrecondition);
   EXPECT_EQ(status.message(), "data-listen: 127.0.0.1:" + port +
@@ -97,6 +111,25 @@ TEST(Preflight, LooksAtWhatTheConfigurationNeeds) {
   EXPECT_EQ(::access((root.path() + "/slabs").c_str(), F_OK), 0);
   config.metrics_listen = "192.0.2.1:9464";
   EXPECT_THAT(std::string(Preflight(config).message()), HasSubstr("metrics-listen: "));
+}
+
+/// It had its ports for as long as its lock, and a little less.
+TEST(Preflight, AHecadThatTheKernelTakesApartIsWaitedForAndItsPortsAreFreeThen) {
+  const heca::testing::TemporaryDirectory root;
+  Config config;
+  config.compute = false;
+  config.donate = Bytes(64ULL << 20);
+  config.run_dir = root.path() + "/run";
+  config.socket = root.path() + "/hecad.sock";
+  config.slab_dir = root.path() + "/slabs";
+  const in_port_t port = PortOf(ListenAt());
+  config.control_listen = config.data_listen = config.metrics_listen = "127.0.0.1:" + std::to_string(port);
+  const test::EndingProcess former(Millis(300), [&] {
+    auto lock = node::LockDirectory(config.run_dir);
+    return lock.ok() && lock->release() >= 0 && ListenAt(port).release() >= 0;
+  });
+  const Status ready = Preflight(config);
+  EXPECT_TRUE(ready.ok()) << ready.message();
 }
 
 }  // namespace

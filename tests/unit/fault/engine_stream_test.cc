@@ -28,11 +28,14 @@ TEST(EngineStream, AReaderMeetsTraps) {
   EngineHarness harness({.pages = kPages, .limit = kLimit});
   ASSERT_TRUE(harness.Start().ok());
   Fill(harness);
+  constexpr std::uint64_t kLaps = 4;  // one alone can have an engine that was not given a CPU for a tenth of its time
   const EngineStats before = harness.engine().Stats();
-  for (std::uint64_t page = 0; page < kPages; ++page) ASSERT_EQ(harness.guest().Word(page), page + 1);
+  for (std::uint64_t lap = 0; lap < kLaps; ++lap) {
+    for (std::uint64_t page = 0; page < kPages; ++page) ASSERT_EQ(harness.guest().Word(page), page + 1);
+  }
   const EngineStats after = harness.engine().Stats();
-  EXPECT_GT(Count(after, AnswerSource::kPrefetched) - Count(before, AnswerSource::kPrefetched), 10U);
-  EXPECT_LT(Count(after, AnswerSource::kStore) - Count(before, AnswerSource::kStore), kPages / 8);
+  EXPECT_GT(Count(after, AnswerSource::kPrefetched) - Count(before, AnswerSource::kPrefetched), kLaps * 10);
+  EXPECT_LT(Count(after, AnswerSource::kStore) - Count(before, AnswerSource::kStore), kLaps * kPages / 8);
   harness.engine().BringHome();  // also what is held as a trap
   ASSERT_TRUE(harness.engine().WaitHome(Deadline::After(test::kPatience)));
   harness.Stop();

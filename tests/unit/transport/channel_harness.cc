@@ -31,23 +31,18 @@ class TcpHarness final : public ChannelHarness {
   }
   Dialer& dialer() override { return dialer_; }
   Server& server() override { return *server_; }
-  Status CutLink() override { return test_support::SetLink("lo", false); }
+  Status CutLink() override { return cut_.Cut("lo"); }
   void HoldAnswers(test_support::FakeSlotMemory& memory) override { memory.Hold(); }
   void LetAnswersGo(test_support::FakeSlotMemory& memory) override { memory.LetGo(); }
 
  private:
+  test_support::LinkCut cut_;  // mended after the server's end
   TcpDialer dialer_;
   std::unique_ptr<TcpServer> server_;
 };
 
 class RdmaHarness final : public ChannelHarness {
  public:
-  ~RdmaHarness() override {
-    server_.reset();
-    if (cut_) {
-      EXPECT_TRUE(test_support::SetLink(interface_, true).ok());
-    }
-  }
   Status Start() {
     const std::string given = std::getenv("HECA_TEST_RDMA");
     const std::size_t comma = given.find(',');
@@ -59,16 +54,13 @@ class RdmaHarness final : public ChannelHarness {
   }
   Dialer& dialer() override { return dialer_; }
   Server& server() override { return *server_; }
-  Status CutLink() override {
-    cut_ = true;
-    return test_support::SetLink(interface_, false);
-  }
+  Status CutLink() override { return cut_.Cut(interface_); }
   void HoldAnswers(test_support::FakeSlotMemory& memory) override { memory.Hold(); }
   void LetAnswersGo(test_support::FakeSlotMemory& memory) override { memory.LetGo(); }
 
  private:
   std::string interface_;
-  bool cut_ = false;
+  test_support::LinkCut cut_;  // mended after the server's end
   RdmaDialer dialer_;
   std::unique_ptr<RdmaServer> server_;
 };
