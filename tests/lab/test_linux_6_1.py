@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT / "tools/testing"))
 
 from results import from_gtest  # noqa: E402
 
-PROGRAMS = ["os_test", "region_test", "fault_test", "guest_test", "engine_hammer", "hecad", "hecactl"]
+PROGRAMS = ["os_test", "region_test", "fault_test", "guest_test", "daemon_test", "engine_hammer", "hecad", "hecactl"]
 
 # What cannot be shown in a guest under TCG, and why.
 NEVER = {
@@ -79,6 +79,11 @@ def test_the_log_of_a_vms_writes(machine: Machine) -> None:
     assert [reason for name, reason in results.skips if not name.endswith("/async")] == [
         "qemu-system-x86_64 is not installed"]
     assert results.passed >= 23
+
+
+def test_a_killed_hecad_has_its_ports_no_longer_than_its_lock(machine: Machine) -> None:
+    code, output = machine.attempt("daemon_test --gtest_color=no --gtest_repeat=10 '--gtest_filter=Preflight.AHecad*'", 60)
+    assert code == 0 and output.count("[  PASSED  ] 1 test.") == 10, output[-6000:]
 
 
 @pytest.mark.parametrize("kill", ["", "--kill"])
