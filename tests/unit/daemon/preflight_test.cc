@@ -98,15 +98,21 @@ TEST(Listen, ForeignAddressAndUnknownHost) {
   EXPECT_TRUE(CheckListen("control-listen", "127.0.0.1:0").ok());
 }
 
-TEST(Preflight, LooksAtWhatTheConfigurationNeeds) {
-  const heca::testing::TemporaryDirectory root;
+/// A node that only lends; all that it listens at is one port of the loopback, 0: any.
+Config LenderIn(const std::string& root, in_port_t port) {
   Config config;
   config.compute = false;
   config.donate = Bytes(64ULL << 20);
-  config.run_dir = root.path() + "/run";
-  config.socket = root.path() + "/socket/hecad.sock";
-  config.slab_dir = root.path() + "/slabs";
-  config.control_listen = config.data_listen = config.metrics_listen = "127.0.0.1:0";
+  config.run_dir = root + "/run";
+  config.socket = root + "/socket/hecad.sock";
+  config.slab_dir = root + "/slabs";
+  config.control_listen = config.data_listen = config.metrics_listen = "127.0.0.1:" + std::to_string(port);
+  return config;
+}
+
+TEST(Preflight, LooksAtWhatTheConfigurationNeeds) {
+  const heca::testing::TemporaryDirectory root;
+  Config config = LenderIn(root.path(), 0);
   EXPECT_TRUE(Preflight(config).ok());
   EXPECT_EQ(::access((root.path() + "/slabs").c_str(), F_OK), 0);
   config.metrics_listen = "192.0.2.1:9464";
@@ -116,14 +122,8 @@ TEST(Preflight, LooksAtWhatTheConfigurationNeeds) {
 /// It had its ports for as long as its lock, and a little less.
 TEST(Preflight, AHecadThatTheKernelTakesApartIsWaitedForAndItsPortsAreFreeThen) {
   const heca::testing::TemporaryDirectory root;
-  Config config;
-  config.compute = false;
-  config.donate = Bytes(64ULL << 20);
-  config.run_dir = root.path() + "/run";
-  config.socket = root.path() + "/hecad.sock";
-  config.slab_dir = root.path() + "/slabs";
   const in_port_t port = PortOf(ListenAt());
-  config.control_listen = config.data_listen = config.metrics_listen = "127.0.0.1:" + std::to_string(port);
+  const Config config = LenderIn(root.path(), port);
   const test::EndingProcess former(Millis(300), [&] {
     auto lock = node::LockDirectory(config.run_dir);
     return lock.ok() && lock->release() >= 0 && ListenAt(port).release() >= 0;
